@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * api.c - alloc and free
+ *
+ * The fast paths: one step on this CPU's magazine, and for free the check that the pointer is an object
+ * of this allocator, which costs two loads that depend on the pointer (pagemap.c) and a multiplication.
+ * Everything else is out of line.
+ *
+ * Held by: tests/core/test_api.c, tests/process/.
+ */
+#include "bma.h"
+
+struct bma_world bma_world;
+
+#define CLASS_OFFSET(i) BMA_TOP_OFFSET(BMA_FIRST_CLASS_SLOT + (i), BMA_LOADED)
+
+/* Offset of a size's top in a block, by (size - 1) / 16. */
+static const uint16_t class_offset[BPF_MEM_ALLOC_SIZE_MAX / 16] = {
+	[0] = CLASS_OFFSET(0),
+	[1] = CLASS_OFFSET(1),
+	[2 ... 3] = CLASS_OFFSET(2),
+	[4 ... 5] = CLASS_OFFSET(3),
+	[6 ... 7] = CLASS_OFFSET(4),
+	[8 ... 11] = CLASS_OFFSET(5),
+	[12 ... 15] = CLASS_OFFSET(6),
+	[16 ... 31] = CLASS_OFFSET(7),
+	[32 ... 63] = CLASS_OFFSET(8),
+	[64 ... 127] = CLASS_OFFSET(9),
+	[128 ... 255] = CLASS_OFFSET(10),
+};
+
+static inline bma_cpu_ptr_t *cpus_of(struct bpf_mem_alloc *ma)
+{
+	return (bma_cpu_ptr_t *)ma->cpus;
+}
+
+int bpf_mem_alloc_check_size(bool percpu, size_t size)
+{
+	(void)percpu;
+	return size > BPF_MEM_ALLOC_SIZE_MAX ? -PORT_E2BIG : 0;
+}
+
+/*
+ * Sleep until what is in limbo has come back, and try again.  Objects on CPUs are fetched first, so that
+ * their grace period can begin.
+ */
+static void *alloc_wait(struct bpf_mem_cache *c)
+{
+	struct bma_group *g = c->group;
+	bma_cookie_t cookie;
+
+	port_store(&g->want_flush, true, relaxed);
+	port_reclaim_round();
+	cookie = port_gp_snapshot(g->gp);
+	port_gp_request(g->gp, cookie, true);
+	if (!port_gp_wait(g->gp, cookie))
+		return NULL;
+	return bma_cpu_refill(c);
+}
+
+static void *alloc_slow(struct bpf_mem_cache *c, gfp_t flags)
+{
+	void *obj = port_load(&c->ready, relaxed) ? bma_cpu_refill(c) : NULL;
+
+	if (bma_unlikely(!obj) && flags & GFP_KERNEL && port_load(&c->ready, relaxed))
+		obj = alloc_wait(c);
+	if (bma_unlikely(!obj))
+		port_add(&c->nr_refusals, 1, relaxed);
+	return obj;
+}
+
+static void *cache_alloc_slow(struct bpf_mem_alloc *ma, gfp_t flags)
+{
+	struct bma_group *g = ma->group;
+
+	if (bma_unlikely(!g || g->nr_caches != 1)) {
+		port_report("bpf_mem_cache_alloc", "not a fixed-size allocator", ma, 0, 0);
+		return NULL;
+	}
+	return alloc_slow(g->caches, flags);
+}
+
+static void *sized_alloc_slow(struct bpf_mem_alloc *ma, size_t size)
+{
+	struct bma_group *g = ma->group;
+	size_t slot;
+
+	if (bma_unlikely(!g || g->nr_caches != BMA_NR_CLASSES)) {
+		port_report("bpf_mem_alloc", "not a kmalloc-like allocator", ma, 0, 0);
+		return NULL;
+	}
+	if (!size)
+		return ZERO_SIZE_PTR;
+	if (size > BPF_MEM_ALLOC_SIZE_MAX) {
+		port_add(&g->caches[BMA_NR_CLASSES - 1].nr_refusals, 1, relaxed);
+		return NULL;
+	}
+	slot = (class_offset[(size - 1) / 16] - CLASS_OFFSET(0)) / sizeof(struct bma_slot);
+	return alloc_slow(&g->caches[slot], GFP_NOWAIT);
+}
+
+void *bpf_mem_cache_alloc(struct bpf_mem_alloc *ma)
+{
+	void *obj = port_cpu_pop(cpus_of(ma), BMA_TOP_OFFSET(0, BMA_LOADED));
+
+	return bma_likely(obj) ? obj : cache_alloc_slow(ma, GFP_NOWAIT);
+}
+
+void *bpf_mem_cache_alloc_flags(struct bpf_mem_alloc *ma, gfp_t flags)
+{
+	void *obj = port_cpu_pop(cpus_of(ma), BMA_TOP_OFFSET(0, BMA_LOADED));
+
+	return bma_likely(obj) ? obj : cache_alloc_slow(ma, flags);
+}
+
+void *bpf_mem_alloc(struct bpf_mem_alloc *ma, size_t size)
+{
+	void *obj = NULL;
+
+	if (bma_likely(size - 1 < BPF_MEM_ALLOC_SIZE_MAX &&
+		       ma->bytes_caches > sizeof(struct bpf_mem_cache)))
+		obj = port_cpu_pop(cpus_of(ma), class_offset[(size - 1) / 16]);
+	return bma_likely(obj) ? obj : sized_alloc_slow(ma, size);
+}
+
+/* The cache of @ma that @ptr is an object of, or NULL. */
+static inline struct bpf_mem_cache *cache_of(struct bpf_mem_alloc *ma, const void *ptr)
+{
+	struct bpf_mem_cache *c = bma_pagemap_cache(ptr);
+
+	if (bma_unlikely((uintptr_t)c - (uintptr_t)ma->caches >= ma->bytes_caches))
+		return NULL;
+	return bma_likely(bma_obj_nr(c, ptr) < c->nr_objs) ? c : NULL;
+}
+
+static void free_odd(struct bpf_mem_alloc *ma, void *ptr, const char *func)
+{
+	if (!ptr || ptr == ZERO_SIZE_PTR)
+		return;
+	port_report(func, "no object of this allocator", ptr, 0, 0);
+	if (ma && ma->group)
+		port_add(&ma->group->nr_bad_frees, 1, relaxed);
+	else
+		port_add(&bma_world.nr_stray_frees, 1, relaxed);
+}
+
+static inline void free_now(struct bpf_mem_alloc *ma, void *ptr, const char *func)
+{
+	struct bpf_mem_cache *c = cache_of(ma, ptr);
+
+	if (bma_unlikely(!c))
+		free_odd(ma, ptr, func);
+	else if (bma_unlikely(!port_cpu_push(cpus_of(ma), BMA_TOP_OFFSET(c->slot_nr, BMA_LOADED),
+					     ptr)))
+		bma_cpu_flush(c, ptr);
+}
+
+static inline void free_rcu(struct bpf_mem_alloc *ma, void *ptr, const char *func)
+{
+	struct bpf_mem_cache *c = cache_of(ma, ptr);
+
+	if (bma_unlikely(!c))
+		free_odd(ma, ptr, func);
+	else if (bma_unlikely(!port_cpu_push(cpus_of(ma), BMA_TOP_OFFSET(c->slot_nr, BMA_BY_RCU),
+					     ptr)))
+		bma_cpu_flush_rcu(c, ptr);
+}
+
+void bpf_mem_free(struct bpf_mem_alloc *ma, void *ptr)
+{
+	free_now(ma, ptr, __func__);
+}
+
+void bpf_mem_free_rcu(struct bpf_mem_alloc *ma, void *ptr)
+{
+	free_rcu(ma, ptr, __func__);
+}
+
+void bpf_mem_cache_free(struct bpf_mem_alloc *ma, void *ptr)
+{
+	free_now(ma, ptr, __func__);
+}
+
+void bpf_mem_cache_free_rcu(struct bpf_mem_alloc *ma, void *ptr)
+{
+	free_rcu(ma, ptr, __func__);
+}
+
+void bpf_mem_cache_raw_free(void *ptr)
+{
+	struct bpf_mem_cache *c = bma_pagemap_cache(ptr);
+
+	if (!c || bma_obj_nr(c, ptr) >= c->nr_objs)
+		free_odd(NULL, ptr, __func__);
+	else
+		bma_slab_put(c, ptr);
+}

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * bma.h - core's own structures, and what its files offer each other
+ *
+ * Objects and their owners, from the caller down to the system:
+ *
+ *	magazine in a CPU's block	whoever runs on that CPU, one indivisible step at a time (cpu.c)
+ *	magazine in hand		one context, between two steps
+ *	depot, partial, by_rcu		the cache; any number of pushers and poppers (depot.c)
+ *	bucket (limbo)			the cache; any number of pushers and takers (limbo.c)
+ *	ttrace_next, ttrace_wait	the reclaimer (reclaim.c)
+ *	bit in a span's free map	the slab; any number of takers and putters (slab.c)
+ *
+ * All structures here live in metadata pages (meta.c), which stay mapped for good: a late reader of a
+ * recycled structure sees garbage, never a fault, and its compare-and-swap fails on the tag.
+ */
+#ifndef BMA_BMA_H
+#define BMA_BMA_H
+
+#include <bma/bpf_mem_alloc.h>
+#include <bma/stats.h>
+
+#include "port.h"
+
+#define bma_likely(x) __builtin_expect(!!(x), 1)
+#define bma_unlikely(x) __builtin_expect(!!(x), 0)
+
+/* A piece of metadata by number; 0 is none.  Half a word, so that a tag fits beside it. */
+typedef uint32_t bma_handle_t;
+typedef PORT_ATOMIC(uint32_t) bma_link_t;
+typedef PORT_ATOMIC(uint64_t) bma_word_t;
+
+/* A lock-free stack: {tag, handle of the first}.  Every change moves the tag (ABA). */
+struct bma_stack {
+	bma_word_t head;
+};
+
+/*
+ * A magazine.  Entries fill it to its end from entry[first] on, where first leaves room for the
+ * cache's capacity and for a NULL just below, at which a pop finds the magazine empty.
+ *
+ * @next: the stack, bucket or chain that it is on.	Its owner writes them before it pushes it;
+ * @tail, @total: of the part of a bucket from it on:	valid also for who holds the rest of a bucket.
+ *	  the last magazine, and how many objects.
+ * @count: objects in it while it is in no slot (there, the word may be that NULL).
+ */
+#define BMA_MAGAZINE_ENTRIES ((PORT_MAGAZINE_BYTES - 16) / sizeof(bma_obj_t))
+
+struct bma_magazine {
+	bma_link_t next;
+	bma_link_t tail;
+	uint32_t count;
+	bma_link_t total;
+	bma_obj_t entry[BMA_MAGAZINE_ENTRIES];
+};
+
+_Static_assert(sizeof(struct bma_magazine) == PORT_MAGAZINE_BYTES, "header is 16 bytes");
+
+/* Both empty (the word below is NULL) and full (it is a magazine's end). */
+extern struct bma_magazine bma_no_magazine;
+#define BMA_NO_TOP ((bma_obj_t *)(&bma_no_magazine + 1))
+
+/* Some magazines, linked by next. */
+struct bma_chain {
+	bma_handle_t first;
+	uint64_t objs;
+};
+
+/*
+ * A span: pages cut into objects of one cache.  A descriptor belongs to its cache for good, and is used
+ * again for another span of it.
+ *
+ * @state: BMA_SPAN_LISTED, it is on the cache's partial_spans or held by who popped it there;
+ *	   BMA_SPAN_DEAD, its memory is gone, and who takes LISTED away puts it on dead_spans.
+ * @nr_free: bits set in the free map; @hint: a word of it that had some.  The map decides.
+ * @map: three bitmaps of the cache's map_words each: free (any), freed with no memory for a
+ *	magazine (any: set; reclaimer: take), and those of them that wait for readers (reclaimer).
+ */
+#define BMA_SPAN_LISTED 1u
+#define BMA_SPAN_DEAD 2u
+
+struct bma_span {
+	bma_link_t link;
+	bma_link_t all_next;
+	char *base;
+	struct bpf_mem_cache *cache;
+	PORT_ATOMIC(uint32_t) state;
+	PORT_ATOMIC(uint32_t) nr_free;
+	PORT_ATOMIC(uint32_t) hint;
+	bma_word_t map[];
+};
+
+enum bma_map { BMA_MAP_FREE, BMA_MAP_DEFERRED, BMA_MAP_WAITING, BMA_NR_MAPS };
+
+/*
+ * Limbo of one cache in a few buckets by cookie: {tag:24, cookie:8, handle of the first magazine:32}.
+ * At most two cookies are pending at a time, and a late pusher's is an older one.
+ */
+#define BMA_NR_BUCKETS 4
+
+/* What waits for a grace period of either kind: taken together, done together. */
+struct bma_wait {
+	bool on;
+	bma_cookie_t rcu, trace;
+};
+
+/* One size.  The first part does not change after init. */
+struct bpf_mem_cache {
+	bma_link_t link;
+	uint32_t size; /* of an object, alignment included */
+	uint32_t nr_objs; /* of a span */
+	uint32_t inverse; /* of the odd part of size, modulo 2^32 */
+	uint32_t shift; /* size = odd << shift */
+	uint32_t map_words;
+	size_t span_bytes; /* of one copy */
+	uintptr_t span_mask;
+	struct bma_group *group;
+	uint32_t slot_nr;
+	uint32_t capacity; /* of a magazine */
+	uint32_t nr_copies; /* of an object */
+	bool percpu;
+	PORT_ATOMIC(bool) ready; /* false: a per-CPU class that was not added */
+
+	/* Reclaimer. */
+	struct bma_chain ttrace_next, ttrace_wait;
+	struct bma_wait ttrace, deferred_wait;
+
+	/* Any context. */
+	struct bma_stack depot; /* full */
+	struct bma_stack partial; /* neither full nor empty: where a step failed */
+	struct bma_stack by_rcu; /* the same, of objects that have no cookie yet */
+	bma_word_t bucket[BMA_NR_BUCKETS];
+	struct bma_stack partial_spans, dead_spans;
+	bma_link_t all_spans;
+	PORT_ATOMIC(bool) deferred; /* some span has deferred bits */
+	PORT_ATOMIC(bool) empties; /* some span became all free outside the reclaimer */
+
+	/* Counts of objects; a value may be off, and below 0, while a step is under way. */
+	PORT_ATOMIC(int64_t) nr_from_slab; /* taken less put back */
+	PORT_ATOMIC(int64_t) nr_depot; /* in depot and partial */
+	PORT_ATOMIC(int64_t) nr_depot_low; /* lowest since the reclaimer's last visit */
+	PORT_ATOMIC(int64_t) nr_limbo; /* in buckets and by_rcu */
+	PORT_ATOMIC(int64_t) nr_ttrace; /* in ttrace_next and ttrace_wait */
+	PORT_ATOMIC(int64_t) nr_deferred;
+	PORT_ATOMIC(uint64_t) nr_spans, nr_hurries, nr_refusals;
+};
+
+enum bma_group_state { BMA_LIVE, BMA_DYING };
+
+/* What one bpf_mem_alloc stands for.  Linked by the reclaimer's list once it is off the inbox. */
+struct bma_group {
+	bma_link_t link;
+	PORT_ATOMIC(uint32_t) state;
+	struct bma_group *next; /* reclaimer */
+	bma_cpu_ptr_t *cpus;
+	struct bpf_mem_cache *caches;
+	uint32_t nr_caches;
+	uint32_t nr_slots;
+	uint32_t nr_cpus;
+	PORT_ATOMIC(bool) want_flush; /* have the reclaimer harvest every CPU */
+	struct bma_cpu *spare; /* reclaimer: the block that the next harvest leaves in place */
+	struct bma_wait teardown; /* reclaimer */
+	struct bma_gp *gp;
+	PORT_ATOMIC(struct obj_cgroup *) objcg;
+	PORT_ATOMIC(uint64_t) bytes_charged;
+	PORT_ATOMIC(uint64_t) nr_bad_frees;
+	void (*dtor)(void *obj, void *ctx);
+	void (*dtor_ctx_free)(void *ctx);
+	void *dtor_ctx;
+	uint64_t gp_at_init; /* grace periods of gp that were over then */
+};
+
+#define BMA_NR_CLASSES 11
+/* Slot 0 of a kmalloc-like block stays empty, so that a bpf_mem_cache_alloc() on one is found out. */
+#define BMA_FIRST_CLASS_SLOT 1
+#define BMA_MAX_SLOTS (BMA_FIRST_CLASS_SLOT + BMA_NR_CLASSES)
+
+/* address space in units -> who owns it; see pagemap.c */
+#define BMA_LEAF_BITS 32
+#define BMA_ROOT_ENTRIES (1u << (PORT_ADDR_BITS - BMA_LEAF_BITS))
+#define BMA_LEAF_ENTRIES (1u << (BMA_LEAF_BITS - PORT_UNIT_SHIFT))
+
+struct bma_unit {
+	PORT_ATOMIC(struct bpf_mem_cache *) cache;
+	PORT_ATOMIC(struct bma_span *) span;
+};
+
+typedef PORT_ATOMIC(struct bma_unit *) bma_leaf_t;
+
+/* see meta.c */
+#define BMA_META_MIN_SHIFT 6
+#define BMA_META_MAX_SHIFT 12
+/* Magazines have a class of their own: a late link_before() then reads what was a magazine's. */
+#define BMA_META_MAGAZINE (BMA_META_MAX_SHIFT - BMA_META_MIN_SHIFT + 1)
+#define BMA_META_CLASSES (BMA_META_MAGAZINE + 1)
+#define BMA_META_CHUNKS (1u << 16)
+
+struct bma_meta {
+	struct bma_stack free[BMA_META_CLASSES];
+	struct bma_stack cold;
+	PORT_ATOMIC(uint32_t) nr_chunks;
+	PORT_ATOMIC(uint64_t) nr_pages; /* in use, chunk headers included */
+	uint32_t returned; /* reclaimer: pieces freed since the last trim */
+	PORT_ATOMIC(struct bma_meta_chunk *) chunk[BMA_META_CHUNKS];
+};
+
+/* All that core has beside its stack: one, so that a test can begin anew. */
+struct bma_world {
+	struct bma_meta meta;
+	bma_leaf_t leaf[BMA_ROOT_ENTRIES];
+	PORT_ATOMIC(bma_cpu_ptr_t *) no_cpus; /* all bma_no_cpu: what a destroyed allocator has */
+	struct bma_stack inbox; /* groups that the reclaimer has not seen */
+	struct bma_group *groups; /* reclaimer */
+	uint32_t round; /* reclaimer */
+	struct bpf_mem_stats past; /* reclaimer: events of groups that are gone */
+	PORT_ATOMIC(uint64_t) nr_stray_frees; /* bad frees that are no allocator's */
+};
+
+extern struct bma_world bma_world;
+
+/* meta.c: memory for all of the above */
+void *bma_meta_alloc(unsigned int class);
+void bma_meta_free(void *piece, unsigned int class);
+unsigned int bma_meta_class(size_t bytes);
+void bma_meta_trim(struct bma_meta *meta);
+bma_handle_t bma_handle(void *piece);
+void *bma_piece(bma_handle_t handle);
+void bma_stack_push(struct bma_stack *stack, void *first, void *last);
+void *bma_stack_pop(struct bma_stack *stack);
+bma_handle_t bma_stack_take(struct bma_stack *stack);
+
+static inline bma_handle_t bma_stack_first(struct bma_stack *stack)
+{
+	return (bma_handle_t)port_load(&stack->head, relaxed);
+}
+
+/* pagemap.c: who owns an address */
+bool bma_pagemap_set(char *base, size_t bytes, struct bpf_mem_cache *c, struct bma_span *span);
+
+static inline struct bma_unit *bma_pagemap_unit(const void *ptr)
+{
+	uintptr_t addr = (uintptr_t)ptr;
+	struct bma_unit *leaf;
+
+	if (bma_unlikely(addr >> PORT_ADDR_BITS))
+		return NULL;
+	leaf = port_load(&bma_world.leaf[addr >> BMA_LEAF_BITS], acquire);
+	if (bma_unlikely(!leaf))
+		return NULL;
+	return &leaf[(addr >> PORT_UNIT_SHIFT) & (BMA_LEAF_ENTRIES - 1)];
+}
+
+/* The cache whose span holds @ptr, or NULL; safe for any value of @ptr. */
+static inline struct bpf_mem_cache *bma_pagemap_cache(const void *ptr)
+{
+	struct bma_unit *unit = bma_pagemap_unit(ptr);
+
+	return bma_likely(unit) ? port_load(&unit->cache, acquire) : NULL;
+}
+
+/*
+ * The number within its span of the object at @ptr, which lies in a span of @c: at least nr_objs if no
+ * object begins there.  offset = odd * 2^shift * n exactly if offset times the odd part's inverse,
+ * rotated, is n; any other offset comes out as more than 2^32 / size.
+ */
+static inline uint32_t bma_obj_nr(const struct bpf_mem_cache *c, const void *ptr)
+{
+	uint32_t q = (uint32_t)((uintptr_t)ptr & c->span_mask) * c->inverse;
+
+	return q >> c->shift | q << (-c->shift & 31);
+}
+
+/* depot.c: magazines out of CPUs */
+struct bma_magazine *bma_magazine_new(void);
+void bma_magazine_free(struct bma_magazine *m);
+uint64_t bma_chain_free(struct bma_chain *chain);
+void bma_chain_add(struct bma_chain *chain, struct bma_magazine *m);
+void bma_depot_put(struct bpf_mem_cache *c, struct bma_magazine *m);
+struct bma_magazine *bma_depot_get(struct bpf_mem_cache *c);
+struct bma_magazine *bma_depot_get_partial(struct bpf_mem_cache *c);
+void bma_depot_splice(struct bpf_mem_cache *c, struct bma_magazine *first);
+
+/* The state that a magazine has in a slot, and back. */
+static inline bma_obj_t *bma_magazine_bottom(const struct bpf_mem_cache *c, struct bma_magazine *m)
+{
+	return (bma_obj_t *)(m + 1) - c->capacity;
+}
+
+static inline bma_obj_t *bma_magazine_top(const struct bpf_mem_cache *c, struct bma_magazine *m)
+{
+	return bma_magazine_bottom(c, m) + m->count;
+}
+
+static inline void bma_magazine_push(const struct bpf_mem_cache *c, struct bma_magazine *m, void *obj)
+{
+	*bma_magazine_top(c, m) = obj;
+	m->count++;
+}
+
+static inline void *bma_magazine_pop(const struct bpf_mem_cache *c, struct bma_magazine *m)
+{
+	m->count--;
+	return *bma_magazine_top(c, m);
+}
+
+struct bma_magazine *bma_magazine_of(const struct bpf_mem_cache *c, bma_obj_t *top);
+bma_obj_t *bma_magazine_load(const struct bpf_mem_cache *c, struct bma_magazine *m);
+uint64_t bma_top_count(const struct bpf_mem_cache *c, bma_obj_t *top);
+
+/* cpu.c: this CPU's magazines, when a pop or push finds one empty or full */
+extern struct bma_cpu *const bma_no_cpu;
+void *bma_cpu_refill(struct bpf_mem_cache *c);
+void bma_cpu_flush(struct bpf_mem_cache *c, void *obj);
+void bma_cpu_flush_rcu(struct bpf_mem_cache *c, void *obj);
+struct bma_cpu *bma_cpu_new(const struct bma_group *g);
+void bma_cpu_reset(struct bma_cpu *block);
+void bma_cpu_free(struct bma_cpu *block);
+
+static inline size_t bma_cpu_bytes(uint32_t nr_slots)
+{
+	return sizeof(struct bma_cpu) + nr_slots * sizeof(struct bma_slot);
+}
+
+/* limbo.c: magazines that wait for readers */
+void bma_limbo_put(struct bpf_mem_cache *c, struct bma_magazine *m);
+struct bma_magazine *bma_limbo_get(struct bpf_mem_cache *c);
+bool bma_limbo_ripen(struct bpf_mem_cache *c);
+void bma_limbo_close(struct bpf_mem_cache *c);
+void bma_limbo_take_all(struct bpf_mem_cache *c, struct bma_chain *chain);
+void bma_wait_begin(struct bma_wait *wait, struct bma_gp *gp);
+bool bma_wait_done(struct bma_wait *wait, struct bma_gp *gp);
+
+/* slab.c: objects out of magazines */
+bool bma_slab_fill(struct bpf_mem_cache *c, struct bma_magazine *m);
+void *bma_slab_get(struct bpf_mem_cache *c);
+void bma_slab_put(struct bpf_mem_cache *c, void *obj);
+void bma_slab_put_chain(struct bpf_mem_cache *c, struct bma_chain *chain);
+void bma_slab_defer(struct bpf_mem_cache *c, void *obj);
+bool bma_slab_step(struct bpf_mem_cache *c);
+void bma_slab_destroy(struct bpf_mem_cache *c);
+
+/* init.c: making and unmaking of allocators */
+extern struct bpf_mem_cache bma_no_cache;
+void bma_cpus_free(bma_cpu_ptr_t *cpus);
+void bma_group_free(struct bma_group *g);
+size_t bma_group_bytes(const struct bma_group *g);
+
+/* objcg.c: accounts */
+bool bma_charge(struct bma_group *g, uint64_t bytes);
+void bma_uncharge(struct bma_group *g, uint64_t bytes);
+
+/* reclaim.c, teardown.c: the reclaimer's work; true: come again after a tick */
+bool bma_reclaim(void);
+bool bma_reclaim_harvest(struct bma_group *g, unsigned int index);
+void bma_adopt(void);
+bool bma_teardown_step(struct bma_group *g);
+
+/* stats.c */
+void bma_stats_bury(struct bma_group *g);
+
+#endif /* BMA_BMA_H */

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * limbo.c - magazines that wait for readers
+ *
+ * Problem: objects freed with free_rcu become reusable after a grace period that began after the free.
+ * In the seed that took a callback per cache and flags that said whether one was under way; they are
+ * where its three races live.
+ *
+ * Idea: polled grace periods; kin: FreeBSD's SMR sequence numbers, Linux's poll_state_synchronize_rcu().
+ * A magazine that leaves its CPU gets a cookie, and then nothing is in progress: there is a list with
+ * a number on it.  Who finds the number reached, takes the list.  Magazines wait in a few buckets by
+ * cookie, so that a grace period that ends releases a bucket by one compare-and-swap, untouched.
+ *
+ * Objects and owners: a bucket is one word, {tag, cookie, first magazine}.
+ *
+ *	list		push		take all	walk
+ *	bucket		any		any		reclaimer, after it took it
+ *	by_rcu		any		reclaimer	-
+ *
+ * Invariants:
+ *   (1) A magazine's cookie is snapshot when no CPU can push to it any more.
+ *   (2) The cookie of a bucket is the latest of its magazines'.  As cookie and list are in one word, a
+ *       take that saw the cookie done takes nothing that came later.  (test_limbo.c: late pusher)
+ *   (3) tail and total of the first magazine describe the list.  They are copied from the one below
+ *       before the compare-and-swap; the tag makes it fail if that one was taken meanwhile.
+ *
+ * Two cookies can be pending in a domain at a time (the running grace period's and the next one's), so
+ * with four buckets the one that a new cookie falls into is done, but for a late pusher's, which is
+ * older: it then waits for the later one, safely.
+ *
+ * Ordering: port_gp_snapshot()'s SNAPSHOT barrier orders every unlinking that came before the frees in
+ * the magazine before the cookie; the bucket's release and acquire carry the magazine, and
+ * port_gp_done()'s acquire puts the readers' last reads before the reuse.
+ *
+ * Progress: lock-free.  Contexts: any.
+ *
+ * Not promised: that a ripe bucket is released at once; the next refill or the reclaimer does it.
+ *
+ * Held by: tests/core/test_limbo.c.
+ */
+#include "bma.h"
+
+/* Above so much in limbo, in one cache, grace periods are not put off. */
+#define HURRY_BYTES (64 << 10)
+
+static struct bma_magazine *first_of(uint64_t word)
+{
+	return (uint32_t)word ? bma_piece((uint32_t)word) : NULL;
+}
+
+static bma_cookie_t cookie_of(uint64_t word)
+{
+	return (bma_cookie_t)(word >> 32);
+}
+
+static uint64_t changed(uint64_t word, bma_cookie_t cookie, bma_handle_t first)
+{
+	return ((word >> 40) + 1) << 40 | (uint64_t)cookie << 32 | first;
+}
+
+static struct bma_gp *gp_of(const struct bpf_mem_cache *c)
+{
+	return c->group->gp;
+}
+
+/* Empty @bucket if it is ripe; returns the first of what was in it. */
+static struct bma_magazine *take_ripe(struct bpf_mem_cache *c, bma_word_t *bucket)
+{
+	uint64_t word = port_load(bucket, acquire);
+	struct bma_magazine *m = first_of(word);
+
+	if (!m || !port_gp_done(gp_of(c), cookie_of(word)) ||
+	    !port_cas(bucket, &word, changed(word, 0, 0), acq_rel))
+		return NULL;
+	port_sub(&c->nr_limbo, (int64_t)port_load(&m->total, relaxed), relaxed);
+	return m;
+}
+
+/* Head the list in @word by @m. */
+static void link_before(struct bma_magazine *m, uint64_t word)
+{
+	struct bma_magazine *below = first_of(word);
+
+	port_store(&m->next, (uint32_t)word, relaxed);
+	port_store(&m->tail, below ? port_load(&below->tail, relaxed) : bma_handle(m), relaxed);
+	port_store(&m->total, m->count + (below ? port_load(&below->total, relaxed) : 0), relaxed);
+}
+
+static void request(struct bpf_mem_cache *c, bma_cookie_t cookie)
+{
+	bool hurry = port_load(&c->nr_limbo, relaxed) * (int64_t)c->size > HURRY_BYTES;
+
+	if (hurry)
+		port_add(&c->nr_hurries, 1, relaxed);
+	port_gp_request(gp_of(c), cookie, hurry);
+}
+
+/* Give up a magazine in hand to be reused after a grace period that begins from now on. */
+void bma_limbo_put(struct bpf_mem_cache *c, struct bma_magazine *m)
+{
+	bma_cookie_t cookie = port_gp_snapshot(gp_of(c)), later;
+	bma_word_t *bucket = &c->bucket[cookie % BMA_NR_BUCKETS];
+	struct bma_magazine *ripe = take_ripe(c, bucket);
+	uint64_t word = port_load(bucket, acquire);
+
+	port_add(&c->nr_limbo, (int64_t)m->count, relaxed);
+	do {
+		link_before(m, word);
+		/* A pending cookie in our bucket that is not ours is a later one. */
+		later = first_of(word) && !port_gp_done(gp_of(c), cookie_of(word)) ?
+				cookie_of(word) : cookie;
+	} while (!port_cas(bucket, &word, changed(word, later, bma_handle(m)), acq_rel));
+	request(c, later);
+	if (ripe)
+		bma_depot_splice(c, ripe);
+}
+
+/* A magazine whose grace period has passed; what was ripe with it goes to the depot. */
+struct bma_magazine *bma_limbo_get(struct bpf_mem_cache *c)
+{
+	struct bma_magazine *m = NULL;
+	unsigned int i;
+
+	for (i = 0; i < BMA_NR_BUCKETS && !m; i++)
+		m = take_ripe(c, &c->bucket[i]);
+	if (m && port_load(&m->next, relaxed))
+		bma_depot_splice(c, bma_piece(port_load(&m->next, relaxed)));
+	return m;
+}
+
+/* Move all that is ripe to the depot, and ask again for what is not; true if there is such. */
+bool bma_limbo_ripen(struct bpf_mem_cache *c)
+{
+	struct bma_magazine *m;
+	bool pending = false;
+	unsigned int i;
+	uint64_t word;
+
+	for (i = 0; i < BMA_NR_BUCKETS; i++) {
+		m = take_ripe(c, &c->bucket[i]);
+		if (m)
+			bma_depot_splice(c, m);
+		word = port_load(&c->bucket[i], relaxed);
+		if (first_of(word)) {
+			request(c, cookie_of(word));
+			pending = true;
+		}
+	}
+	return pending;
+}
+
+/* Give a cookie to the magazines that failed steps left without one. */
+void bma_limbo_close(struct bpf_mem_cache *c)
+{
+	bma_handle_t h = bma_stack_take(&c->by_rcu);
+	struct bma_magazine *m;
+
+	while (h) {
+		m = bma_piece(h);
+		h = port_load(&m->next, relaxed);
+		port_sub(&c->nr_limbo, (int64_t)m->count, relaxed);
+		bma_limbo_put(c, m);
+	}
+}
+
+/* Add all that is in limbo, ripe or not, to @chain. */
+void bma_limbo_take_all(struct bpf_mem_cache *c, struct bma_chain *chain)
+{
+	struct bma_magazine *m;
+	unsigned int i;
+	bma_handle_t h;
+
+	bma_limbo_close(c);
+	for (i = 0; i < BMA_NR_BUCKETS; i++) {
+		h = (bma_handle_t)port_xchg(&c->bucket[i], 0, acquire);
+		while (h) {
+			m = bma_piece(h);
+			h = port_load(&m->next, relaxed);
+			port_sub(&c->nr_limbo, (int64_t)m->count, relaxed);
+			bma_chain_add(chain, m);
+		}
+	}
+}
+
+void bma_wait_begin(struct bma_wait *wait, struct bma_gp *gp)
+{
+	struct bma_gp *trace = port_gp_trace();
+
+	wait->on = true;
+	wait->rcu = port_gp_snapshot(gp);
+	port_gp_request(gp, wait->rcu, false);
+	if (!trace)
+		return;
+	wait->trace = port_gp_snapshot(trace);
+	port_gp_request(trace, wait->trace, false);
+}
+
+static bool done_or_request(struct bma_gp *gp, bma_cookie_t cookie)
+{
+	if (!gp || port_gp_done(gp, cookie))
+		return true;
+	port_gp_request(gp, cookie, false);
+	return false;
+}
+
+/* Have both grace periods ended?  Then the wait is over. */
+bool bma_wait_done(struct bma_wait *wait, struct bma_gp *gp)
+{
+	bool rcu = done_or_request(gp, wait->rcu);
+	bool trace = done_or_request(port_gp_trace(), wait->trace);
+
+	if (rcu && trace)
+		wait->on = false;
+	return rcu && trace;
+}

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * meta.c - memory for bma's own structures, and the lock-free stacks that are made of them
+ *
+ * Problem: magazines, span descriptors and CPU blocks are wanted and given back in any context, and
+ * the stacks that they sit on are popped without a lock, so that a pop may read the link of a piece
+ * that someone else has popped, used and freed meanwhile.
+ *
+ * Idea: pieces of a few sizes (64 to 4096 bytes) cut from pages that are never unmapped.  A late pop
+ * then reads a stale number, not a fault, and its compare-and-swap fails because every change of a
+ * head moves its tag.  Kin: SLAB_TYPESAFE_BY_RCU; Treiber's stack with IBM's counted pointer.
+ *
+ * Objects and owners: a chunk is PORT_META_CHUNK bytes, aligned; its first page is the header, all
+ * others are each cold (no memory behind it, on meta.cold by a link in the header) or cut into pieces
+ * of one size.  A free piece is on meta.free[size class] by the word at its beginning; a piece in use
+ * belongs to who allocated it, its first word excepted, which may be read at any time.
+ *
+ * Numbers: a handle counts 64-byte steps through all chunks, so 32 bits reach 256 GiB of metadata, and
+ * 32 bits of tag stay.  A head would have to change 2^32 times between a pop's load and its
+ * compare-and-swap, and then stand at the same piece, to fool it.
+ *
+ * Ordering: push releases, pop acquires: what the pusher wrote in the piece is there for the popper.
+ *
+ * Progress: lock-free.  Contexts: any, but bma_meta_trim(), the reclaimer's.
+ *
+ * Not promised: that address space is given back; a trim gives back memory.
+ *
+ * Held by: tests/core/test_meta.c.
+ */
+#include "bma.h"
+
+#define STEP_SHIFT BMA_META_MIN_SHIFT
+#define CHUNK_STEPS (PORT_META_CHUNK >> STEP_SHIFT)
+#define CHUNK_PAGES (PORT_META_CHUNK / PORT_META_PAGE)
+
+struct bma_meta_page {
+	bma_link_t cold_next;
+	uint16_t nr_free; /* trim: pieces found free */
+	uint16_t nr_seen; /* trim: of them, those met again */
+};
+
+struct bma_meta_chunk {
+	uint32_t nr;
+	struct bma_meta_page page[CHUNK_PAGES];
+};
+
+_Static_assert(sizeof(struct bma_meta_chunk) <= PORT_META_PAGE, "the header is one page");
+_Static_assert((uint64_t)CHUNK_STEPS * BMA_META_CHUNKS <= 1ull << 32, "a handle is 32 bits");
+
+void *bma_piece(bma_handle_t handle)
+{
+	char *chunk = (char *)port_load(&bma_world.meta.chunk[handle / CHUNK_STEPS], acquire);
+
+	return chunk + ((size_t)(handle % CHUNK_STEPS) << STEP_SHIFT);
+}
+
+static struct bma_meta_chunk *chunk_of(const void *piece)
+{
+	return (struct bma_meta_chunk *)((uintptr_t)piece & ~(uintptr_t)(PORT_META_CHUNK - 1));
+}
+
+bma_handle_t bma_handle(void *piece)
+{
+	struct bma_meta_chunk *chunk = chunk_of(piece);
+
+	return chunk->nr * CHUNK_STEPS + (uint32_t)(((char *)piece - (char *)chunk) >> STEP_SHIFT);
+}
+
+static unsigned int page_nr(const void *piece)
+{
+	return ((uintptr_t)piece & (PORT_META_CHUNK - 1)) / PORT_META_PAGE;
+}
+
+/* A piece has its link in itself; a cold page must not be touched and has it in the header. */
+static bma_link_t *piece_link(void *piece)
+{
+	return piece;
+}
+
+static bma_link_t *cold_link(void *page)
+{
+	return &chunk_of(page)->page[page_nr(page)].cold_next;
+}
+
+/* A head after a change: another first piece, another tag. */
+static uint64_t changed(uint64_t head, bma_handle_t first)
+{
+	return ((head >> 32) + 1) << 32 | first;
+}
+
+static inline void push(struct bma_stack *stack, bma_handle_t first, bma_link_t *last_link)
+{
+	uint64_t head = port_load(&stack->head, relaxed);
+
+	do
+		port_store(last_link, (bma_handle_t)head, relaxed);
+	while (!port_cas(&stack->head, &head, changed(head, first), release));
+}
+
+static inline void *pop(struct bma_stack *stack, bma_link_t *(*link)(void *))
+{
+	uint64_t head = port_load(&stack->head, acquire);
+	bma_handle_t next;
+
+	while ((bma_handle_t)head) {
+		next = port_load(link(bma_piece((bma_handle_t)head)), relaxed);
+		if (port_cas(&stack->head, &head, changed(head, next), acquire))
+			return bma_piece((bma_handle_t)head);
+	}
+	return NULL;
+}
+
+/* Push the pieces from @first to @last, already linked, in one step. */
+void bma_stack_push(struct bma_stack *stack, void *first, void *last)
+{
+	push(stack, bma_handle(first), piece_link(last));
+}
+
+void *bma_stack_pop(struct bma_stack *stack)
+{
+	return pop(stack, piece_link);
+}
+
+/* All of it, linked, in one step. */
+bma_handle_t bma_stack_take(struct bma_stack *stack)
+{
+	uint64_t head = port_load(&stack->head, relaxed);
+
+	while ((bma_handle_t)head && !port_cas(&stack->head, &head, changed(head, 0), acquire))
+		;
+	return (bma_handle_t)head;
+}
+
+unsigned int bma_meta_class(size_t bytes)
+{
+	unsigned int class = 0;
+
+	while (((size_t)1 << (class + BMA_META_MIN_SHIFT)) < bytes)
+		class ++;
+	return class;
+}
+
+static uint32_t bytes_of(unsigned int class)
+{
+	if (class == BMA_META_MAGAZINE)
+		return sizeof(struct bma_magazine) > 64 ? sizeof(struct bma_magazine) : 64;
+	return 1u << (class + BMA_META_MIN_SHIFT);
+}
+
+static void push_cold(struct bma_meta *meta, char *page)
+{
+	push(&meta->cold, bma_handle(page), cold_link(page));
+}
+
+/* Number a new chunk; its second page is the caller's, the others go cold. */
+static char *chunk_publish(struct bma_meta *meta, struct bma_meta_chunk *chunk)
+{
+	uint32_t nr = port_load(&meta->nr_chunks, relaxed);
+	unsigned int i;
+
+	do {
+		if (nr == BMA_META_CHUNKS)
+			return NULL;
+	} while (!port_cas(&meta->nr_chunks, &nr, nr + 1, relaxed));
+	chunk->nr = nr;
+	port_store(&meta->chunk[nr], chunk, release);
+	for (i = CHUNK_PAGES - 1; i > 1; i--)
+		push_cold(meta, (char *)chunk + i * PORT_META_PAGE);
+	port_add(&meta->nr_pages, 1, relaxed);
+	return (char *)chunk + PORT_META_PAGE;
+}
+
+static char *page_get(struct bma_meta *meta)
+{
+	char *page = pop(&meta->cold, cold_link);
+	void *chunk;
+
+	if (!page) {
+		chunk = port_pages_alloc(PORT_META_CHUNK, PORT_META_CHUNK);
+		if (!chunk)
+			return NULL;
+		page = chunk_publish(meta, chunk);
+		if (!page) {
+			port_pages_free(chunk, PORT_META_CHUNK);
+			return NULL;
+		}
+	}
+	port_add(&meta->nr_pages, 1, relaxed);
+	return page;
+}
+
+/* Keep the first piece of @page, put the others on @stack. */
+static void *page_cut(struct bma_stack *stack, char *page, size_t bytes)
+{
+	size_t at;
+
+	for (at = bytes; at + bytes < PORT_META_PAGE; at += bytes)
+		port_store(piece_link(page + at), bma_handle(page + at + bytes), relaxed);
+	if (bytes < PORT_META_PAGE)
+		bma_stack_push(stack, page + bytes, page + PORT_META_PAGE - bytes);
+	return page;
+}
+
+/*
+ * A piece of the size that @class is of, aligned to it, or NULL.  Its content is whatever it was, but
+ * for its first word.
+ */
+void *bma_meta_alloc(unsigned int class)
+{
+	struct bma_meta *meta = &bma_world.meta;
+	void *piece = bma_stack_pop(&meta->free[class]);
+	char *page;
+
+	if (bma_likely(piece))
+		return piece;
+	page = page_get(meta);
+	if (!page)
+		return NULL;
+	return page_cut(&meta->free[class], page, bytes_of(class));
+}
+
+void bma_meta_free(void *piece, unsigned int class)
+{
+	bma_stack_push(&bma_world.meta.free[class], piece, piece);
+}
+
+static struct bma_meta_page *page_of(void *piece)
+{
+	return &chunk_of(piece)->page[page_nr(piece)];
+}
+
+static bma_handle_t next_of(bma_handle_t piece)
+{
+	return port_load(piece_link(bma_piece(piece)), relaxed);
+}
+
+/* The last free piece of an all free page has been seen: nobody needs its links any more. */
+static void page_drop(struct bma_meta *meta, char *piece)
+{
+	char *page = piece - ((uintptr_t)piece & (PORT_META_PAGE - 1));
+
+	page_of(page)->nr_free = page_of(page)->nr_seen = 0;
+	port_pages_drop(page, PORT_META_PAGE);
+	port_sub(&meta->nr_pages, 1, relaxed);
+	push_cold(meta, page);
+}
+
+/* Drop the pages whose every piece is in @chain, put the other pieces back. */
+static void trim_chain(struct bma_meta *meta, struct bma_stack *stack, bma_handle_t chain,
+		       uint32_t per_page)
+{
+	void *piece, *first = NULL, *last = NULL;
+	bma_handle_t next;
+
+	for (; chain; chain = next) {
+		next = next_of(chain);
+		piece = bma_piece(chain);
+		if (page_of(piece)->nr_free == per_page) {
+			if (++page_of(piece)->nr_seen == per_page)
+				page_drop(meta, piece);
+			continue;
+		}
+		if (last)
+			port_store(piece_link(last), chain, relaxed);
+		else
+			first = piece;
+		last = piece;
+	}
+	if (!first)
+		return;
+	port_store(piece_link(last), 0, relaxed);
+	for (chain = bma_handle(first); chain; chain = next_of(chain))
+		page_of(bma_piece(chain))->nr_free = 0;
+	bma_stack_push(stack, first, last);
+}
+
+/*
+ * Give back the pages that hold free pieces only.  While it looks, others find the stack empty and cut
+ * new pages; at most a trim's time of them, which the next trim takes.
+ */
+void bma_meta_trim(struct bma_meta *meta)
+{
+	bma_handle_t chain, h;
+	unsigned int class;
+
+	for (class = 0; class < BMA_META_CLASSES; class ++) {
+		chain = bma_stack_take(&meta->free[class]);
+		for (h = chain; h; h = next_of(h))
+			page_of(bma_piece(h))->nr_free++;
+		trim_chain(meta, &meta->free[class], chain, PORT_META_PAGE / bytes_of(class));
+	}
+	meta->returned = 0;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * port.h - the door: all that core asks of its home
+ *
+ * A home is chosen by include path: its home.h must provide every name below that is marked "home".
+ * "any": called from any context, so it must be async-signal-safe, must not block and must keep
+ * errno.  "process": may block.  "reclaimer": called only by whoever runs bma_reclaim().
+ */
+#ifndef BMA_PORT_H
+#define BMA_PORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct bma_gp;
+struct bma_cpu;
+struct rcu_flavor_struct;
+
+#include "home.h"
+
+/*
+ * Sizes (home): powers of two, and tiny where a home wants the rare to be common.
+ *
+ *   PORT_MAGAZINE_BYTES  a magazine: 16 bytes of header, the rest pointers
+ *   PORT_UNIT_SHIFT      spans and their alignment are multiples of 1 << this
+ *   PORT_ADDR_BITS       no object lies at or above 1 << this
+ *   PORT_META_CHUNK      address space asked for at a time for metadata
+ *   PORT_META_PAGE       what of it is given back at a time; at least 4096
+ *
+ * Numbers (home): PORT_EINVAL, PORT_E2BIG, PORT_ENOMEM.
+ */
+
+/*
+ * Shared memory.  Every access of core to a word that two contexts share is one of these and names
+ * its order (relaxed, acquire, release, acq_rel, seq_cst).  A home that has to see each of them, a
+ * model checker's say, defines them itself; by default they are C11's.
+ */
+#ifndef port_load
+#include <stdatomic.h>
+#define PORT_ATOMIC(type) _Atomic(type)
+#define port_load(p, mo) atomic_load_explicit((p), memory_order_##mo)
+#define port_store(p, v, mo) atomic_store_explicit((p), (v), memory_order_##mo)
+#define port_xchg(p, v, mo) atomic_exchange_explicit((p), (v), memory_order_##mo)
+#define port_add(p, v, mo) atomic_fetch_add_explicit((p), (v), memory_order_##mo)
+#define port_sub(p, v, mo) atomic_fetch_sub_explicit((p), (v), memory_order_##mo)
+#define port_or(p, v, mo) atomic_fetch_or_explicit((p), (v), memory_order_##mo)
+#define port_and(p, v, mo) atomic_fetch_and_explicit((p), (v), memory_order_##mo)
+/* Strong; on failure *old is what was there, read with order relaxed. */
+#define port_cas(p, old, v, mo)                                                                    \
+	atomic_compare_exchange_strong_explicit((p), (old), (v), memory_order_##mo,                \
+						memory_order_relaxed)
+#endif
+
+/*
+ * This CPU's magazines.  cpus[i] is the block of CPU i; a block holds for each cache three tops, each
+ * pointing one past the last object of a magazine.  What makes them safe is the home's business (a
+ * restartable sequence, a try-lock); the contract is the same:
+ *
+ *   port_cpu_pop      any   if top[-1] is not NULL: return it, top = top - 1.  Else NULL.
+ *   port_cpu_push     any   if top is not at a magazine's end: *top = obj, top = top + 1, true.
+ *   port_cpu_replace  any   if @block is this CPU's block and top == @old: top = @new, true.
+ *
+ * each in one indivisible step as against everything else that runs on this CPU's block, nested
+ * signal handlers included; or else nothing happens and NULL/false is returned, for whatever reason.
+ * A caller may therefore never loop on them.
+ *
+ *   port_cpu_block    any   this CPU's block and its index; a hint that only replace makes sure of.
+ *   port_cpu_detach   reclaimer   put @fresh in cpus[i] and return the block that was there, on which
+ *                     then no operation is or comes under way; NULL if it cannot be had just now.
+ *   port_cpu          any   the CPU that runs this, below port_nr_cpus().
+ *   port_nr_cpus      any   number of possible CPUs; constant.
+ */
+enum bma_top {
+	BMA_LOADED,   /* alloc pops, free pushes */
+	BMA_PREVIOUS, /* full, empty or none: only replaced */
+	BMA_BY_RCU,   /* free_rcu pushes */
+	BMA_NR_TOPS
+};
+
+typedef void *bma_obj_t;
+typedef PORT_ATOMIC(bma_obj_t *) bma_top_t;
+typedef PORT_ATOMIC(struct bma_cpu *) bma_cpu_ptr_t;
+
+struct bma_slot {
+	bma_top_t top[BMA_NR_TOPS];
+	bma_obj_t *seen[BMA_NR_TOPS]; /* reclaimer: the tops at its last visit */
+};
+
+struct bma_cpu {
+	PORT_ATOMIC(uint32_t) link; /* free list of metadata */
+	PORT_ATOMIC(uint32_t) busy; /* home: the fallback's try-lock */
+	uint32_t nr_slots;
+	uint32_t idle; /* reclaimer: visits without a change */
+	struct bma_slot slot[];
+};
+
+#define BMA_TOP_OFFSET(slot_nr, which)                                                             \
+	(offsetof(struct bma_cpu, slot) + (slot_nr) * sizeof(struct bma_slot) +                    \
+	 (which) * sizeof(bma_top_t))
+
+static inline bma_top_t *bma_top_at(struct bma_cpu *block, size_t offset)
+{
+	return (bma_top_t *)((char *)block + offset);
+}
+
+/* A magazine is aligned to its size and filled to its end, so a full one's top is a multiple of it. */
+static inline bool bma_top_is_end(bma_obj_t *top)
+{
+	return !((uintptr_t)top & (PORT_MAGAZINE_BYTES - 1));
+}
+
+#ifndef port_cpu_pop
+void *port_cpu_pop(bma_cpu_ptr_t *cpus, size_t offset);
+bool port_cpu_push(bma_cpu_ptr_t *cpus, size_t offset, void *obj);
+#endif
+bool port_cpu_replace(bma_cpu_ptr_t *cpus, struct bma_cpu *block, size_t offset, bma_obj_t *old,
+		      bma_obj_t *new);
+struct bma_cpu *port_cpu_block(bma_cpu_ptr_t *cpus, unsigned int *index);
+struct bma_cpu *port_cpu_detach(bma_cpu_ptr_t *cpus, unsigned int index, struct bma_cpu *fresh);
+unsigned int port_cpu(void);
+unsigned int port_nr_cpus(void);
+
+/*
+ * Pages.  Sizes are multiples of 1 << PORT_UNIT_SHIFT, @align a power of two of at least that.
+ *
+ *   port_pages_alloc  any   zeroed memory, or NULL
+ *   port_pages_free   any   give back all of what one call of alloc returned
+ *   port_pages_drop   any   multiples of PORT_META_PAGE: the memory goes back, the addresses stay
+ *                     valid and read as zero
+ */
+void *port_pages_alloc(size_t bytes, size_t align);
+void port_pages_free(void *pages, size_t bytes);
+void port_pages_drop(void *pages, size_t bytes);
+
+/*
+ * Grace periods.  A domain numbers its grace periods; a cookie is the low bits of the number of one
+ * that has not begun.  Domains are never freed.
+ *
+ *   port_gp_of_flavor  process  the domain of a liburcu flavour (NULL: of the default readers),
+ *                      or NULL if there is no memory
+ *   port_gp_trace      any   the domain of the sleepable readers, or NULL if the home has none
+ *   port_gp_snapshot   any   a cookie for a grace period that begins after all that the caller, or
+ *                      whoever handed its work to the caller, did before.  Contains barrier
+ *                      SNAPSHOT (full), which pairs with GP_START at the beginning of each grace
+ *                      period: either the period's readers' scan sees the unlinking, or the
+ *                      snapshot sees the period's number.
+ *   port_gp_done       any   has it ended?  Acquire: what readers did is before the true answer.
+ *                      Never true early.  The number wraps: an old cookie may look pending again
+ *                      for two periods in each 256, so who finds one pending asks for it again.
+ *   port_gp_request    any   see to it that it ends, begun soon or (@hurry) at once
+ *   port_gp_wait       process  sleep until it is done; false if this thread must not wait
+ *   port_gp_count      any   grace periods ended so far; with NULL, of all domains together
+ */
+typedef uint8_t bma_cookie_t;
+
+struct bma_gp *port_gp_of_flavor(const struct rcu_flavor_struct *flavor);
+struct bma_gp *port_gp_trace(void);
+bma_cookie_t port_gp_snapshot(struct bma_gp *gp);
+bool port_gp_done(struct bma_gp *gp, bma_cookie_t cookie);
+void port_gp_request(struct bma_gp *gp, bma_cookie_t cookie, bool hurry);
+bool port_gp_wait(struct bma_gp *gp, bma_cookie_t cookie);
+uint64_t port_gp_count(struct bma_gp *gp);
+
+/*
+ * The reclaimer: whoever calls bma_reclaim(), one at a time, again after a tick when that returned
+ * true, and at any rate after a wake.
+ *
+ *   port_reclaim_wake    any      have it called soon
+ *   port_reclaim_round   process  return after a call that began after this one
+ *   port_reclaim_lock    process  keep it from running
+ */
+void port_reclaim_wake(void);
+void port_reclaim_round(void);
+void port_reclaim_lock(void);
+void port_reclaim_unlock(void);
+
+/* Tell the user (any): "@func: @what", and @ptr, @count and @size (bytes) where they are not 0. */
+void port_report(const char *func, const char *what, const void *ptr, uint64_t count,
+		 uint64_t size);
+
+#endif /* BMA_PORT_H */

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * home.h - core's home in a Linux process; see port.h for what each entry promises
+ *
+ *	slots.c		this CPU's magazines: restartable sequences, or a try-lock where there are none
+ *	pages.c		memory, from mmap
+ *	gp.c		grace periods of liburcu's flavours, each driven by a thread
+ *	reclaimer.c	the reclaimer's thread
+ *	report.c	messages
+ */
+#ifndef BMA_HOME_H
+#define BMA_HOME_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PORT_MAGAZINE_BYTES 512
+#define PORT_UNIT_SHIFT 16
+#define PORT_ADDR_BITS 48
+#define PORT_META_CHUNK (1u << 20)
+#define PORT_META_PAGE 4096u
+
+#define PORT_EINVAL EINVAL
+#define PORT_E2BIG E2BIG
+#define PORT_ENOMEM ENOMEM
+
+/* Restartable sequences: where the assembly is written and no sanitizer has to see the accesses. */
+#if defined(__SANITIZE_THREAD__)
+#define HOME_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HOME_TSAN 1
+#endif
+#endif
+
+#if defined(__x86_64__) && !defined(HOME_TSAN)
+#define HOME_RSEQ 1
+#include "rseq-x86_64.h"
+#else
+#define HOME_RSEQ 0
+#endif
+
+/* Offset of a thread's struct rseq from its thread pointer; 0 where the fallback is in use. */
+extern ptrdiff_t home_rseq_offset;
+
+void home_slots_init(void);
+void *home_fallback_pop(void *cpus, size_t offset);
+bool home_fallback_push(void *cpus, size_t offset, void *obj);
+
+#define port_cpu_pop home_cpu_pop
+#define port_cpu_push home_cpu_push
+
+static inline void *home_cpu_pop(void *cpus, size_t offset)
+{
+#if HOME_RSEQ
+	if (__builtin_expect(home_rseq_offset != 0, 1))
+		return rseq_if_below_top_pop_it(cpus, home_rseq_offset, offset);
+#endif
+	return home_fallback_pop(cpus, offset);
+}
+
+static inline bool home_cpu_push(void *cpus, size_t offset, void *obj)
+{
+#if HOME_RSEQ
+	if (__builtin_expect(home_rseq_offset != 0, 1))
+		return rseq_if_not_end_push(cpus, home_rseq_offset, offset, obj);
+#endif
+	return home_fallback_push(cpus, offset, obj);
+}
+
+#endif /* BMA_HOME_H */

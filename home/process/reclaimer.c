@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * reclaimer.c - the thread that runs core's rounds
+ *
+ * One thread for the process, started with the first allocator, all signals masked.  While there is
+ * something to look after it runs a round each TICK_MS, else it sleeps until somebody loads a magazine,
+ * makes an allocator or destroys one.  Where no thread can be created, a round is run by whatever call
+ * may block, and the thread is tried for again then.
+ *
+ * Who sleeps and who wakes: `state` is ASLEEP or TICKING only while the thread waits on it.  Waker: makes
+ * its work visible, then reads state.  Sleeper: writes state, then looks at `woken` again.  Both seq_cst
+ * (a Dekker pair, WAKE): one of them sees the other.
+ *
+ * Held by: tests/process/test_reclaimer.c.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+
+#include "port.h"
+#include "private.h"
+
+#define TICK_MS 25
+
+bool bma_reclaim(void);
+
+enum { RUNNING, TICKING, ASLEEP };
+
+static pthread_mutex_t role = PTHREAD_MUTEX_INITIALIZER; /* held while a round runs */
+static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic bool started;
+static _Atomic uint32_t state;
+static _Atomic bool woken;
+static _Atomic uint32_t begun, ended; /* rounds; ended is a futex */
+
+bool home_thread_start(const char *name, void *(*fn)(void *), void *arg)
+{
+	sigset_t all, before;
+	pthread_t thread;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(&thread, NULL, fn, arg);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (err)
+		return false;
+	pthread_setname_np(thread, name);
+	pthread_detach(thread);
+	return true;
+}
+
+static bool round_run(void)
+{
+	bool again;
+
+	pthread_mutex_lock(&role);
+	port_add(&begun, 1, seq_cst);
+	again = bma_reclaim();
+	port_store(&ended, port_load(&begun, relaxed), seq_cst);
+	pthread_mutex_unlock(&role);
+	home_futex_wake(&ended);
+	return again;
+}
+
+/* Sleep as @how, unless somebody has woken us since the last time. */
+static void sleep_as(uint32_t how)
+{
+	port_store(&state, how, seq_cst); /* WAKE */
+	if (how == TICKING || !port_load(&woken, seq_cst))
+		home_futex_wait(&state, how, how == TICKING ? TICK_MS : 0);
+	port_store(&state, RUNNING, relaxed);
+	port_store(&woken, false, seq_cst);
+}
+
+static void *reclaimer(void *arg)
+{
+	(void)arg;
+	for (;;)
+		sleep_as(round_run() ? TICKING : ASLEEP);
+	return NULL;
+}
+
+void home_reclaimer_start(void)
+{
+	if (port_load(&started, acquire))
+		return;
+	pthread_mutex_lock(&starting);
+	if (!port_load(&started, relaxed) && home_thread_start("bma-reclaim", reclaimer, NULL))
+		port_store(&started, true, release);
+	pthread_mutex_unlock(&starting);
+}
+
+static void wake_from(uint32_t how)
+{
+	if (port_load(&state, seq_cst) == how && port_cas(&state, &how, RUNNING, seq_cst))
+		home_futex_wake(&state);
+}
+
+void port_reclaim_wake(void)
+{
+	/* A thread that ticks comes by itself. */
+	if (!port_load(&woken, relaxed))
+		port_store(&woken, true, seq_cst);
+	wake_from(ASLEEP);
+}
+
+void port_reclaim_round(void)
+{
+	uint32_t after = port_load(&begun, seq_cst), now;
+
+	home_reclaimer_start();
+	if (!port_load(&started, acquire)) {
+		round_run();
+		return;
+	}
+	port_store(&woken, true, seq_cst);
+	wake_from(ASLEEP);
+	wake_from(TICKING);
+	while ((int32_t)((now = port_load(&ended, seq_cst)) - after) <= 0)
+		home_futex_wait(&ended, now, TICK_MS);
+}
+
+void port_reclaim_lock(void)
+{
+	home_reclaimer_start();
+	pthread_mutex_lock(&role);
+}
+
+void port_reclaim_unlock(void)
+{
+	pthread_mutex_unlock(&role);
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * report.c - messages to the user, and the few system calls that several files need
+ *
+ * A report may come from a signal handler: it is put together here and written in one write(2), so that
+ * reports of several threads do not mix.
+ *
+ * Held by: tests/process/test_bad_input.c.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "port.h"
+#include "private.h"
+
+struct text {
+	char buf[256];
+	size_t len;
+};
+
+static void add(struct text *t, const char *s)
+{
+	while (*s && t->len < sizeof(t->buf) - 1)
+		t->buf[t->len++] = *s++;
+}
+
+static void add_number(struct text *t, uint64_t n, unsigned int base)
+{
+	char digits[24], *d = digits + sizeof(digits);
+
+	*--d = 0;
+	do
+		*--d = "0123456789abcdef"[n % base];
+	while (n /= base);
+	add(t, d);
+}
+
+void port_report(const char *func, const char *what, const void *ptr, uint64_t count, uint64_t size)
+{
+	struct text t = { .len = 0 };
+
+	add(&t, func);
+	add(&t, ": ");
+	if (count) {
+		add_number(&t, count, 10);
+		add(&t, " ");
+	}
+	add(&t, what);
+	if (ptr) {
+		add(&t, ": 0x");
+		add_number(&t, (uintptr_t)ptr, 16);
+	}
+	if (size) {
+		add(&t, ", of ");
+		add_number(&t, size, 10);
+		add(&t, " bytes each");
+	}
+	add(&t, "\n");
+	home_write(t.buf);
+}
+
+void home_write(const char *text)
+{
+	int saved = errno;
+
+	if (write(STDERR_FILENO, text, strlen(text)) < 0)
+		errno = saved;
+	errno = saved;
+}
+
+ssize_t home_read_file(const char *path, char *buf, size_t size)
+{
+	int saved = errno, fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len = -1;
+
+	if (fd >= 0) {
+		len = read(fd, buf, size);
+		close(fd);
+	}
+	errno = saved;
+	return len;
+}
+
+void home_futex_wait(_Atomic uint32_t *word, uint32_t value, unsigned int ms)
+{
+	struct timespec timeout = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
+	int saved = errno;
+
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, ms ? &timeout : NULL);
+	errno = saved;
+}
+
+void home_futex_wake(_Atomic uint32_t *word)
+{
+	int saved = errno;
+
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX);
+	errno = saved;
+}

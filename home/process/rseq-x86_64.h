@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * rseq-x86_64.h - the three restartable sequences
+ *
+ * The name of each is its pseudo-code.  The kernel restarts a sequence (jumps to its abort label) when
+ * the thread was preempted, migrated or given a signal between label 1, behind which rseq_cs is set, and
+ * label 2, behind the final store.  So the sequence runs as a whole on one CPU, or its final store is not
+ * made.  What it stores before the final store must do no harm: push writes an entry above the top.
+ *
+ * No other CPU writes a block, but for the reclaimer, which first swaps the block's pointer and then has
+ * membarrier restart the sequences that may have read the old one (slots.c).
+ *
+ * Registers: the thread pointer is %fs; @rseq is the offset of its struct rseq (cpu_id at 4, rseq_cs at
+ * 8).  All labels are local to the asm; the table of sequences is where debuggers look for it.
+ */
+#ifndef BMA_HOME_RSEQ_X86_64_H
+#define BMA_HOME_RSEQ_X86_64_H
+
+#define RSEQ_STR_(x) #x
+#define RSEQ_STR(x) RSEQ_STR_(x)
+
+/* A descriptor of the sequence from 1 to 2 with abort 4, and where it can be left. */
+#define RSEQ_TABLE                                                                                 \
+	".pushsection __rseq_cs, \"aw\"\n\t"                                                       \
+	".balign 32\n\t"                                                                           \
+	"3:\n\t"                                                                                   \
+	".long 0, 0\n\t"                                                                           \
+	".quad 1f, 2f - 1f, 4f\n\t"                                                                \
+	".popsection\n\t"                                                                          \
+	".pushsection __rseq_cs_ptr_array, \"aw\"\n\t"                                             \
+	".quad 3b\n\t"                                                                             \
+	".popsection\n\t"
+
+#define RSEQ_BEGIN                                                                                 \
+	"lea 3b(%%rip), %[tmp]\n\t"                                                                \
+	"mov %[tmp], %%fs:8(%[rseq])\n\t"                                                          \
+	"1:\n\t"                                                                                   \
+	"movl %%fs:4(%[rseq]), %k[tmp]\n\t"                                                        \
+	"mov (%[cpus], %[tmp], 8), %[tmp]\n\t" /* block = cpus[cpu_id] */
+
+/* The abort label must follow the signature that the thread registered with (ud1). */
+#define RSEQ_ABORT                                                                                 \
+	".pushsection __rseq_failure, \"ax\"\n\t"                                                  \
+	".byte 0x0f, 0xb9, 0x3d\n\t"                                                               \
+	".long 0x53053053\n\t"                                                                     \
+	"4:\n\t"                                                                                   \
+	"jmp 5b\n\t"                                                                               \
+	".popsection\n\t"
+
+/* top = block->top; if (!top[-1]) return NULL; obj = top[-1]; block->top = top - 1 */
+static inline void *rseq_if_below_top_pop_it(void *cpus, ptrdiff_t rseq, size_t offset)
+{
+	void *tmp, *top, *obj;
+
+	__asm__ __volatile__(RSEQ_TABLE "5:\n\t" RSEQ_BEGIN "mov (%[tmp], %[offset]), %[top]\n\t"
+			     "mov -8(%[top]), %[obj]\n\t"
+			     "test %[obj], %[obj]\n\t"
+			     "jz 2f\n\t"
+			     "sub $8, %[top]\n\t"
+			     "mov %[top], (%[tmp], %[offset])\n\t" /* final store */
+			     "2:\n\t" RSEQ_ABORT
+			     : [tmp] "=&r"(tmp), [top] "=&r"(top), [obj] "=&r"(obj)
+			     : [cpus] "r"(cpus), [rseq] "r"(rseq), [offset] "r"(offset)
+			     : "memory", "cc");
+	return obj;
+}
+
+/* top = block->top; if (top % magazine == 0) return false; *top = obj; block->top = top + 1 */
+static inline bool rseq_if_not_end_push(void *cpus, ptrdiff_t rseq, size_t offset, void *obj)
+{
+	void *tmp, *top;
+
+	__asm__ __volatile__ goto(RSEQ_TABLE
+				  "5:\n\t" RSEQ_BEGIN "mov (%[tmp], %[offset]), %[top]\n\t"
+				  "test %[mask], %[top]\n\t"
+				  "jz %l[end]\n\t"
+				  "mov %[obj], (%[top])\n\t"
+				  "add $8, %[top]\n\t"
+				  "mov %[top], (%[tmp], %[offset])\n\t" /* final store */
+				  "2:\n\t" RSEQ_ABORT
+				  : [tmp] "=&r"(tmp), [top] "=&r"(top)
+				  : [cpus] "r"(cpus), [rseq] "r"(rseq), [offset] "r"(offset),
+				    [obj] "r"(obj), [mask] "i"(PORT_MAGAZINE_BYTES - 1)
+				  : "memory", "cc"
+				  : end);
+	return true;
+end:
+	return false;
+}
+
+/* if (cpus[cpu_id] != block || block->top != old) return false; block->top = new */
+static inline bool rseq_if_ours_and_equal_store(void *cpus, ptrdiff_t rseq, void *block,
+						size_t offset, void *old, void *new)
+{
+	void *tmp;
+
+	__asm__ __volatile__ goto(RSEQ_TABLE "5:\n\t" RSEQ_BEGIN "cmp %[tmp], %[block]\n\t"
+					     "jne %l[fail]\n\t"
+					     "cmp %[old], (%[tmp], %[offset])\n\t"
+					     "jne %l[fail]\n\t"
+					     "mov %[new], (%[tmp], %[offset])\n\t" /* final store */
+					     "2:\n\t" RSEQ_ABORT
+				  : [tmp] "=&r"(tmp)
+				  : [cpus] "r"(cpus), [rseq] "r"(rseq), [block] "r"(block),
+				    [offset] "r"(offset), [old] "r"(old), [new] "r"(new)
+				  : "memory", "cc"
+				  : fail);
+	return true;
+fail:
+	return false;
+}
+
+#endif /* BMA_HOME_RSEQ_X86_64_H */

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * slots.c - this CPU's magazines
+ *
+ * Problem: take from and add to this CPU's magazine in a few nanoseconds, with preemption, migration and
+ * signals at any point, and let the reclaimer take a CPU's magazines from outside.
+ *
+ * Idea: restartable sequences (rseq-x86_64.h).  A sequence reads cpus[cpu] and makes one store into that
+ * block.  The reclaimer swaps the pointer and then has the kernel restart whatever sequence runs on that
+ * CPU; after that nobody has the old block.  No state is shown in which a CPU cannot work.
+ *
+ * Where sequences are not to be had (no kernel support, valgrind, GLIBC_TUNABLES, no membarrier for
+ * them, TSan), each block has a try-lock: who finds it taken, be it by another thread or by the context
+ * that it interrupted, fails, which callers are made for.
+ *
+ * Barrier FLUSH: the reclaimer's swap, then membarrier(PRIVATE_EXPEDITED_RSEQ) on that CPU.  It pairs
+ * with no barrier: it makes a sequence that read the old pointer start again before its final store.
+ * Without it a store could still reach the block after it was harvested: an object in two magazines.
+ * In the fallback: the lock, and who locked a block looks again whether it is still the CPU's.
+ *
+ * Which of the two is chosen once, before the first allocator exists; they do not mix.
+ *
+ * Held by: tests/process/test_slots.c.
+ */
+#define _GNU_SOURCE
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include "port.h"
+#include "private.h"
+
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#endif
+
+ptrdiff_t home_rseq_offset;
+static unsigned int nr_cpus = 1;
+
+static int membarrier(int cmd, unsigned int flags, int cpu)
+{
+	int saved = errno, ret = (int)syscall(__NR_membarrier, cmd, flags, cpu);
+
+	errno = saved;
+	return ret;
+}
+
+/* The thread's current CPU, from where the kernel keeps it; negative if it is not registered. */
+static int rseq_cpu(void)
+{
+#if HOME_RSEQ
+	int cpu;
+
+	__asm__ __volatile__("movl %%fs:4(%1), %0" : "=r"(cpu) : "r"(home_rseq_offset));
+	return cpu;
+#else
+	return -1;
+#endif
+}
+
+/* The kernel's list of possible CPUs ends with the highest: "0-3,8-11". */
+static unsigned int possible_cpus(void)
+{
+	char buf[4096];
+	unsigned int last = 0, i;
+	ssize_t len = home_read_file("/sys/devices/system/cpu/possible", buf, sizeof(buf));
+
+	if (len <= 0)
+		return (unsigned int)get_nprocs_conf();
+	for (i = 0; i < (unsigned int)len; i++) {
+		if (buf[i] >= '0' && buf[i] <= '9')
+			last = last * 10 + (unsigned int)(buf[i] - '0');
+		else if (buf[i] != '\n')
+			last = 0;
+	}
+	return last + 1;
+}
+
+void home_slots_init(void)
+{
+	nr_cpus = possible_cpus();
+#if HOME_RSEQ && __has_include(<sys/rseq.h>)
+	if (!__rseq_size)
+		return;
+	if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0) ||
+	    membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, MEMBARRIER_CMD_FLAG_CPU, 0))
+		return;
+	home_rseq_offset = __rseq_offset;
+#endif
+}
+
+unsigned int port_nr_cpus(void)
+{
+	return nr_cpus;
+}
+
+unsigned int port_cpu(void)
+{
+	int cpu = home_rseq_offset ? rseq_cpu() : sched_getcpu();
+
+	return cpu < 0 || (unsigned int)cpu >= nr_cpus ? 0 : (unsigned int)cpu;
+}
+
+/* This CPU's block with its lock held, or NULL. */
+static struct bma_cpu *block_lock(bma_cpu_ptr_t *cpus)
+{
+	unsigned int cpu = port_cpu();
+	struct bma_cpu *block = port_load(&cpus[cpu], acquire);
+
+	if (port_xchg(&block->busy, 1, acquire))
+		return NULL;
+	if (port_load(&cpus[cpu], relaxed) == block)
+		return block;
+	port_store(&block->busy, 0, release);
+	return NULL;
+}
+
+static void block_unlock(struct bma_cpu *block)
+{
+	port_store(&block->busy, 0, release);
+}
+
+void *home_fallback_pop(void *cpus, size_t offset)
+{
+	struct bma_cpu *block = block_lock(cpus);
+	bma_obj_t *top, obj;
+
+	if (!block)
+		return NULL;
+	top = port_load(bma_top_at(block, offset), relaxed);
+	obj = top[-1];
+	if (obj)
+		port_store(bma_top_at(block, offset), top - 1, relaxed);
+	block_unlock(block);
+	return obj;
+}
+
+bool home_fallback_push(void *cpus, size_t offset, void *obj)
+{
+	struct bma_cpu *block = block_lock(cpus);
+	bma_obj_t *top;
+	bool room;
+
+	if (!block)
+		return false;
+	top = port_load(bma_top_at(block, offset), relaxed);
+	room = !bma_top_is_end(top);
+	if (room) {
+		*top = obj;
+		port_store(bma_top_at(block, offset), top + 1, relaxed);
+	}
+	block_unlock(block);
+	return room;
+}
+
+static bool fallback_replace(bma_cpu_ptr_t *cpus, struct bma_cpu *block, size_t offset,
+			     bma_obj_t *old, bma_obj_t *new)
+{
+	struct bma_cpu *locked = block_lock(cpus);
+	bool same;
+
+	if (!locked)
+		return false;
+	same = locked == block && port_load(bma_top_at(block, offset), relaxed) == old;
+	if (same)
+		port_store(bma_top_at(block, offset), new, relaxed);
+	block_unlock(locked);
+	return same;
+}
+
+bool port_cpu_replace(bma_cpu_ptr_t *cpus, struct bma_cpu *block, size_t offset, bma_obj_t *old,
+		      bma_obj_t *new)
+{
+#if HOME_RSEQ
+	if (home_rseq_offset)
+		return rseq_if_ours_and_equal_store(cpus, home_rseq_offset, block, offset, old, new);
+#endif
+	return fallback_replace(cpus, block, offset, old, new);
+}
+
+struct bma_cpu *port_cpu_block(bma_cpu_ptr_t *cpus, unsigned int *index)
+{
+	*index = port_cpu();
+	return port_load(&cpus[*index], acquire);
+}
+
+static struct bma_cpu *fallback_detach(bma_cpu_ptr_t *cpus, unsigned int index, struct bma_cpu *fresh)
+{
+	struct bma_cpu *block = port_load(&cpus[index], acquire);
+
+	if (port_xchg(&block->busy, 1, acquire))
+		return NULL;
+	port_store(&cpus[index], fresh, release);
+	block_unlock(block);
+	return block;
+}
+
+static bool flush(unsigned int cpu)
+{
+	return !membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, MEMBARRIER_CMD_FLAG_CPU, (int)cpu);
+}
+
+struct bma_cpu *port_cpu_detach(bma_cpu_ptr_t *cpus, unsigned int index, struct bma_cpu *fresh)
+{
+	struct bma_cpu *block;
+
+	if (!home_rseq_offset)
+		return fallback_detach(cpus, index, fresh);
+	/* A filter may have been installed since; then there is no way to have the block. */
+	if (!flush(index))
+		return NULL;
+	block = port_xchg(&cpus[index], fresh, acq_rel);
+	flush(index); /* FLUSH */
+	return block;
+}
