@@ -142,7 +142,7 @@ struct bpf_mem_cache {
 	PORT_ATOMIC(int64_t) nr_limbo; /* in buckets and by_rcu */
 	PORT_ATOMIC(int64_t) nr_ttrace; /* in ttrace_next and ttrace_wait */
 	PORT_ATOMIC(int64_t) nr_deferred;
-	PORT_ATOMIC(uint64_t) nr_spans, nr_hurries, nr_refusals;
+	PORT_ATOMIC(uint64_t) nr_spans, nr_refusals;
 };
 
 enum bma_group_state { BMA_LIVE, BMA_DYING };
@@ -167,7 +167,7 @@ struct bma_group {
 	void (*dtor)(void *obj, void *ctx);
 	void (*dtor_ctx_free)(void *ctx);
 	void *dtor_ctx;
-	uint64_t gp_at_init; /* grace periods of gp that were over then */
+	struct bma_gp_counts gp_at_init;
 };
 
 #define BMA_NR_CLASSES 11

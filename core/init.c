@@ -181,7 +181,7 @@ static struct bma_group *group_new(uint32_t nr_caches, uint32_t nr_slots)
 static void publish(struct bpf_mem_alloc *ma, struct bma_group *g, struct bma_gp *gp)
 {
 	g->gp = gp;
-	g->gp_at_init = port_gp_count(gp);
+	g->gp_at_init = port_gp_counts(gp);
 	ma->cpus = (struct bma_cpu **)g->cpus;
 	ma->caches = g->caches;
 	ma->group = g;

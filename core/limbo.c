@@ -40,8 +40,14 @@
  */
 #include "bma.h"
 
-/* Above so much in limbo, in one cache, grace periods are not put off. */
+/*
+ * With so many bytes of one cache in limbo, grace periods are not put off.  For each so many, who adds a
+ * magazine lets others run once: the CPU is what a reader that was preempted inside its section, or
+ * who drives the grace periods, may be waiting for.
+ */
 #define HURRY_BYTES (64 << 10)
+#define YIELD_BYTES (8 << 20)
+#define MAX_YIELDS 64
 
 static struct bma_magazine *first_of(uint64_t word)
 {
@@ -86,13 +92,22 @@ static void link_before(struct bma_magazine *m, uint64_t word)
 	port_store(&m->total, m->count + (below ? port_load(&below->total, relaxed) : 0), relaxed);
 }
 
+static int64_t bytes_in(const struct bpf_mem_cache *c)
+{
+	return port_load(&c->nr_limbo, relaxed) * (int64_t)c->size;
+}
+
 static void request(struct bpf_mem_cache *c, bma_cookie_t cookie)
 {
-	bool hurry = port_load(&c->nr_limbo, relaxed) * (int64_t)c->size > HURRY_BYTES;
+	port_gp_request(gp_of(c), cookie, bytes_in(c) > HURRY_BYTES);
+}
 
-	if (hurry)
-		port_add(&c->nr_hurries, 1, relaxed);
-	port_gp_request(gp_of(c), cookie, hurry);
+static void let_readers_run(struct bpf_mem_cache *c)
+{
+	int64_t yields = bytes_in(c) / YIELD_BYTES;
+
+	for (yields = yields < MAX_YIELDS ? yields : MAX_YIELDS; yields > 0; yields--)
+		port_yield();
 }
 
 /* Give up a magazine in hand to be reused after a grace period that begins from now on. */
@@ -113,6 +128,7 @@ void bma_limbo_put(struct bpf_mem_cache *c, struct bma_magazine *m)
 	request(c, later);
 	if (ripe)
 		bma_depot_splice(c, ripe);
+	let_readers_run(c);
 }
 
 /* A magazine whose grace period has passed; what was ripe with it goes to the depot. */

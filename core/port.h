@@ -150,9 +150,15 @@ void port_pages_drop(void *pages, size_t bytes);
  *                      for two periods in each 256, so who finds one pending asks for it again.
  *   port_gp_request    any   see to it that it ends, begun soon or (@hurry) at once
  *   port_gp_wait       process  sleep until it is done; false if this thread must not wait
- *   port_gp_count      any   grace periods ended so far; with NULL, of all domains together
+ *   port_gp_counts     any   events so far; with NULL, of all domains together
+ *   port_yield         any   let others run on this CPU for a moment, readers above all
  */
 typedef uint8_t bma_cookie_t;
+
+struct bma_gp_counts {
+	uint64_t ended;
+	uint64_t hurried; /* of them */
+};
 
 struct bma_gp *port_gp_of_flavor(const struct rcu_flavor_struct *flavor);
 struct bma_gp *port_gp_trace(void);
@@ -160,7 +166,8 @@ bma_cookie_t port_gp_snapshot(struct bma_gp *gp);
 bool port_gp_done(struct bma_gp *gp, bma_cookie_t cookie);
 void port_gp_request(struct bma_gp *gp, bma_cookie_t cookie, bool hurry);
 bool port_gp_wait(struct bma_gp *gp, bma_cookie_t cookie);
-uint64_t port_gp_count(struct bma_gp *gp);
+struct bma_gp_counts port_gp_counts(struct bma_gp *gp);
+void port_yield(void);
 
 /*
  * The reclaimer: whoever calls bma_reclaim(), one at a time, again after a tick when that returned

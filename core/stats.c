@@ -75,7 +75,6 @@ static void add_cache(struct bpf_mem_cache *c, struct bpf_mem_stats *s)
 	s->spans += port_load(&c->nr_spans, relaxed);
 	s->magazines += n.magazines + magazines_for(c, depot) + magazines_for(c, limbo) +
 			magazines_for(c, listed);
-	s->hurries += port_load(&c->nr_hurries, relaxed);
 	s->refusals += port_load(&c->nr_refusals, relaxed);
 }
 
@@ -109,7 +108,8 @@ void bpf_mem_alloc_stats(const struct bpf_mem_alloc *ma, struct bpf_mem_stats *s
 		return;
 	add_group(g, stats);
 	stats->bytes_meta = own_meta(g, stats);
-	stats->grace_periods = port_gp_count(g->gp) - g->gp_at_init;
+	stats->grace_periods = port_gp_counts(g->gp).ended - g->gp_at_init.ended;
+	stats->hurries = port_gp_counts(g->gp).hurried - g->gp_at_init.hurried;
 	stats->allocators = 1;
 }
 
@@ -119,7 +119,6 @@ void bma_stats_bury(struct bma_group *g)
 	struct bpf_mem_stats s = { 0 };
 
 	add_group(g, &s);
-	bma_world.past.hurries += s.hurries;
 	bma_world.past.refusals += s.refusals;
 	bma_world.past.bad_frees += s.bad_frees;
 }
@@ -141,5 +140,6 @@ void bpf_mem_process_stats(struct bpf_mem_stats *stats)
 	port_reclaim_unlock();
 	stats->bad_frees += port_load(&bma_world.nr_stray_frees, relaxed);
 	stats->bytes_meta = port_load(&bma_world.meta.nr_pages, relaxed) * PORT_META_PAGE;
-	stats->grace_periods = port_gp_count(NULL);
+	stats->grace_periods = port_gp_counts(NULL).ended;
+	stats->hurries = port_gp_counts(NULL).hurried;
 }

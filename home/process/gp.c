@@ -29,18 +29,21 @@
  * Progress: snapshot, done and request are wait-free but for the climb of `wanted`.
  *
  * Pacing: a grace period that nobody hurries begins COALESCE_MS after it was asked for, so that what is
- * freed slowly shares them.
+ * freed slowly shares them.  Between two the thread sleeps for PAUSE_US: on a busy machine a thread that
+ * sleeps is run when it wakes, one that has used up its slice waits for all the others.
  *
  * Held by: tests/process/test_gp.c.
  */
 #define _GNU_SOURCE
 #include <sched.h>
+#include <time.h>
 #include <urcu/urcu-bp.h>
 
 #include "port.h"
 #include "private.h"
 
 #define COALESCE_MS 2
+#define PAUSE_US 100
 #define NR_DOMAINS 16
 
 enum { RUNNING, COALESCING, ASLEEP };
@@ -51,6 +54,7 @@ struct bma_gp {
 	_Atomic uint32_t ended; /* futex: low bits of completed */
 	_Atomic uint32_t state; /* futex of the thread */
 	_Atomic bool hurry;
+	_Atomic uint64_t hurried;
 	_Atomic bool has_thread;
 	pthread_mutex_t running;
 };
@@ -91,17 +95,19 @@ static void sleep_as(struct bma_gp *gp, uint32_t how)
 
 static void *driver(void *arg)
 {
+	const struct timespec pause = { .tv_nsec = PAUSE_US * 1000L };
 	struct bma_gp *gp = arg;
 
 	for (;;) {
 		while (!is_wanted(gp))
 			sleep_as(gp, ASLEEP);
 		sleep_as(gp, COALESCING);
-		port_store(&gp->hurry, false, relaxed);
+		port_add(&gp->hurried, port_xchg(&gp->hurry, false, relaxed), relaxed);
 		pthread_mutex_lock(&gp->running);
 		if (!port_load(&exiting, relaxed))
 			run(gp);
 		pthread_mutex_unlock(&gp->running);
+		nanosleep(&pause, NULL);
 	}
 	return NULL;
 }
@@ -219,16 +225,31 @@ bool port_gp_wait(struct bma_gp *gp, bma_cookie_t cookie)
 	return true;
 }
 
-uint64_t port_gp_count(struct bma_gp *gp)
+static struct bma_gp_counts counts(struct bma_gp *gp)
+{
+	return (struct bma_gp_counts){
+		.ended = port_load(&gp->completed, relaxed),
+		.hurried = port_load(&gp->hurried, relaxed),
+	};
+}
+
+struct bma_gp_counts port_gp_counts(struct bma_gp *gp)
 {
 	unsigned int n = port_load(&nr_domains, acquire), i;
-	uint64_t sum = 0;
+	struct bma_gp_counts sum = { 0 };
 
 	if (gp)
-		return port_load(&gp->completed, relaxed);
-	for (i = 0; i < n; i++)
-		sum += port_load(&domains[i].completed, relaxed);
+		return counts(gp);
+	for (i = 0; i < n; i++) {
+		sum.ended += counts(&domains[i]).ended;
+		sum.hurried += counts(&domains[i]).hurried;
+	}
 	return sum;
+}
+
+void port_yield(void)
+{
+	sched_yield();
 }
 
 /*
