@@ -150,8 +150,8 @@ static inline void free_now(struct bpf_mem_alloc *ma, void *ptr, const char *fun
 
 	if (bma_unlikely(!c))
 		free_odd(ma, ptr, func);
-	else if (bma_unlikely(!port_cpu_push(cpus_of(ma), BMA_TOP_OFFSET(c->slot_nr, BMA_LOADED),
-					     ptr)))
+	else if (bma_unlikely(
+			 !port_cpu_push(cpus_of(ma), BMA_TOP_OFFSET(c->slot_nr, BMA_LOADED), ptr)))
 		bma_cpu_flush(c, ptr);
 }
 
@@ -161,8 +161,8 @@ static inline void free_rcu(struct bpf_mem_alloc *ma, void *ptr, const char *fun
 
 	if (bma_unlikely(!c))
 		free_odd(ma, ptr, func);
-	else if (bma_unlikely(!port_cpu_push(cpus_of(ma), BMA_TOP_OFFSET(c->slot_nr, BMA_BY_RCU),
-					     ptr)))
+	else if (bma_unlikely(
+			 !port_cpu_push(cpus_of(ma), BMA_TOP_OFFSET(c->slot_nr, BMA_BY_RCU), ptr)))
 		bma_cpu_flush_rcu(c, ptr);
 }
 

@@ -219,8 +219,8 @@ struct bma_world {
 extern struct bma_world bma_world;
 
 /* meta.c: memory for all of the above */
-void *bma_meta_alloc(unsigned int class);
-void bma_meta_free(void *piece, unsigned int class);
+void *bma_meta_alloc(unsigned int size_class);
+void bma_meta_free(void *piece, unsigned int size_class);
 unsigned int bma_meta_class(size_t bytes);
 void bma_meta_trim(struct bma_meta *meta);
 bma_handle_t bma_handle(void *piece);
@@ -291,7 +291,8 @@ static inline bma_obj_t *bma_magazine_top(const struct bpf_mem_cache *c, struct 
 	return bma_magazine_bottom(c, m) + m->count;
 }
 
-static inline void bma_magazine_push(const struct bpf_mem_cache *c, struct bma_magazine *m, void *obj)
+static inline void bma_magazine_push(const struct bpf_mem_cache *c, struct bma_magazine *m,
+				     void *obj)
 {
 	*bma_magazine_top(c, m) = obj;
 	m->count++;

@@ -29,7 +29,10 @@
  */
 #include "bma.h"
 
-#define NO_SLOT { .top = { BMA_NO_TOP, BMA_NO_TOP, BMA_NO_TOP } }
+#define NO_SLOT                                                                                    \
+	{                                                                                          \
+		.top = { BMA_NO_TOP, BMA_NO_TOP, BMA_NO_TOP }                                      \
+	}
 
 /* What a CPU that has no block shows: nothing to pop, no room to push, in any slot. */
 static struct bma_cpu no_cpu = {

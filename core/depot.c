@@ -57,7 +57,8 @@ bma_obj_t *bma_magazine_load(const struct bpf_mem_cache *c, struct bma_magazine 
 
 static struct bma_magazine *magazine_at(bma_obj_t *top)
 {
-	return (struct bma_magazine *)(((uintptr_t)top - 1) & ~(uintptr_t)(PORT_MAGAZINE_BYTES - 1));
+	return (struct bma_magazine *)(((uintptr_t)top - 1) &
+				       ~(uintptr_t)(PORT_MAGAZINE_BYTES - 1));
 }
 
 uint64_t bma_top_count(const struct bpf_mem_cache *c, bma_obj_t *top)

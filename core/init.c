@@ -10,7 +10,7 @@
  */
 #include "bma.h"
 
-static const uint32_t class_sizes[BMA_NR_CLASSES] = { 16,  32,	64,  96,   128, 192,
+static const uint32_t class_sizes[BMA_NR_CLASSES] = { 16,  32,	64,   96,   128, 192,
 						      256, 512, 1024, 2048, 4096 };
 
 /* What a destroyed allocator points to: nothing is one of its objects. */

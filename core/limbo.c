@@ -123,7 +123,8 @@ void bma_limbo_put(struct bpf_mem_cache *c, struct bma_magazine *m)
 		link_before(m, word);
 		/* A pending cookie in our bucket that is not ours is a later one. */
 		later = first_of(word) && !port_gp_done(gp_of(c), cookie_of(word)) ?
-				cookie_of(word) : cookie;
+				cookie_of(word) :
+				cookie;
 	} while (!port_cas(bucket, &word, changed(word, later, bma_handle(m)), acq_rel));
 	request(c, later);
 	if (ripe)

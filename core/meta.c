@@ -45,7 +45,7 @@ struct bma_meta_chunk {
 };
 
 _Static_assert(sizeof(struct bma_meta_chunk) <= PORT_META_PAGE, "the header is one page");
-_Static_assert((uint64_t)CHUNK_STEPS * BMA_META_CHUNKS <= 1ull << 32, "a handle is 32 bits");
+_Static_assert((uint64_t)CHUNK_STEPS *BMA_META_CHUNKS <= 1ull << 32, "a handle is 32 bits");
 
 void *bma_piece(bma_handle_t handle)
 {
@@ -133,18 +133,18 @@ bma_handle_t bma_stack_take(struct bma_stack *stack)
 
 unsigned int bma_meta_class(size_t bytes)
 {
-	unsigned int class = 0;
+	unsigned int size_class = 0;
 
-	while (((size_t)1 << (class + BMA_META_MIN_SHIFT)) < bytes)
-		class ++;
-	return class;
+	while (((size_t)1 << (size_class + BMA_META_MIN_SHIFT)) < bytes)
+		size_class++;
+	return size_class;
 }
 
-static uint32_t bytes_of(unsigned int class)
+static uint32_t bytes_of(unsigned int size_class)
 {
-	if (class == BMA_META_MAGAZINE)
+	if (size_class == BMA_META_MAGAZINE)
 		return sizeof(struct bma_magazine) > 64 ? sizeof(struct bma_magazine) : 64;
-	return 1u << (class + BMA_META_MIN_SHIFT);
+	return 1u << (size_class + BMA_META_MIN_SHIFT);
 }
 
 static void push_cold(struct bma_meta *meta, char *page)
@@ -202,13 +202,13 @@ static void *page_cut(struct bma_stack *stack, char *page, size_t bytes)
 }
 
 /*
- * A piece of the size that @class is of, aligned to it, or NULL.  Its content is whatever it was, but
+ * A piece of the size that @size_class is of, aligned to it, or NULL.  Its content is whatever it was, but
  * for its first word.
  */
-void *bma_meta_alloc(unsigned int class)
+void *bma_meta_alloc(unsigned int size_class)
 {
 	struct bma_meta *meta = &bma_world.meta;
-	void *piece = bma_stack_pop(&meta->free[class]);
+	void *piece = bma_stack_pop(&meta->free[size_class]);
 	char *page;
 
 	if (bma_likely(piece))
@@ -216,12 +216,12 @@ void *bma_meta_alloc(unsigned int class)
 	page = page_get(meta);
 	if (!page)
 		return NULL;
-	return page_cut(&meta->free[class], page, bytes_of(class));
+	return page_cut(&meta->free[size_class], page, bytes_of(size_class));
 }
 
-void bma_meta_free(void *piece, unsigned int class)
+void bma_meta_free(void *piece, unsigned int size_class)
 {
-	bma_stack_push(&bma_world.meta.free[class], piece, piece);
+	bma_stack_push(&bma_world.meta.free[size_class], piece, piece);
 }
 
 static struct bma_meta_page *page_of(void *piece)
@@ -281,13 +281,14 @@ static void trim_chain(struct bma_meta *meta, struct bma_stack *stack, bma_handl
 void bma_meta_trim(struct bma_meta *meta)
 {
 	bma_handle_t chain, h;
-	unsigned int class;
+	unsigned int size_class;
 
-	for (class = 0; class < BMA_META_CLASSES; class ++) {
-		chain = bma_stack_take(&meta->free[class]);
+	for (size_class = 0; size_class < BMA_META_CLASSES; size_class++) {
+		chain = bma_stack_take(&meta->free[size_class]);
 		for (h = chain; h; h = next_of(h))
 			page_of(bma_piece(h))->nr_free++;
-		trim_chain(meta, &meta->free[class], chain, PORT_META_PAGE / bytes_of(class));
+		trim_chain(meta, &meta->free[size_class], chain,
+			   PORT_META_PAGE / bytes_of(size_class));
 	}
 	meta->returned = 0;
 }

@@ -72,9 +72,9 @@ struct rcu_flavor_struct;
  *   port_nr_cpus      any   number of possible CPUs; constant.
  */
 enum bma_top {
-	BMA_LOADED,   /* alloc pops, free pushes */
+	BMA_LOADED, /* alloc pops, free pushes */
 	BMA_PREVIOUS, /* full, empty or none: only replaced */
-	BMA_BY_RCU,   /* free_rcu pushes */
+	BMA_BY_RCU, /* free_rcu pushes */
 	BMA_NR_TOPS
 };
 

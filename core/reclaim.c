@@ -108,7 +108,8 @@ static void look_at_slot(struct bpf_mem_cache *c, struct bma_slot *slot, struct 
 	uintptr_t mask = ~(uintptr_t)(PORT_MAGAZINE_BYTES - 1);
 	unsigned int which;
 
-	if (bma_top_count(c, top) && (((uintptr_t)top - 1) & mask) == (((uintptr_t)seen - 1) & mask))
+	if (bma_top_count(c, top) &&
+	    (((uintptr_t)top - 1) & mask) == (((uintptr_t)seen - 1) & mask))
 		sight->stale = true;
 	for (which = 0; which < BMA_NR_TOPS; which++) {
 		top = top_of(slot, which);
@@ -179,7 +180,8 @@ static bool visit_cache(struct bpf_mem_cache *c)
 
 static bool visit_group(struct bma_group *g)
 {
-	bool flush = port_load(&g->want_flush, relaxed) && port_xchg(&g->want_flush, false, relaxed);
+	bool flush = port_load(&g->want_flush, relaxed) &&
+		     port_xchg(&g->want_flush, false, relaxed);
 	bool again = false;
 	uint32_t i;
 
@@ -222,8 +224,7 @@ bool bma_reclaim(void)
 	bma_adopt();
 	bma_world.round++;
 	again = visit_groups();
-	if (!again || meta->returned >= META_TRIM_PIECES ||
-	    bma_world.round % META_TRIM_ROUNDS == 0)
+	if (!again || meta->returned >= META_TRIM_PIECES || bma_world.round % META_TRIM_ROUNDS == 0)
 		bma_meta_trim(meta);
 	return again;
 }

@@ -53,12 +53,12 @@ static inline void *rseq_if_below_top_pop_it(void *cpus, ptrdiff_t rseq, size_t 
 	void *tmp, *top, *obj;
 
 	__asm__ __volatile__(RSEQ_TABLE "5:\n\t" RSEQ_BEGIN "mov (%[tmp], %[offset]), %[top]\n\t"
-			     "mov -8(%[top]), %[obj]\n\t"
-			     "test %[obj], %[obj]\n\t"
-			     "jz 2f\n\t"
-			     "sub $8, %[top]\n\t"
-			     "mov %[top], (%[tmp], %[offset])\n\t" /* final store */
-			     "2:\n\t" RSEQ_ABORT
+					"mov -8(%[top]), %[obj]\n\t"
+					"test %[obj], %[obj]\n\t"
+					"jz 2f\n\t"
+					"sub $8, %[top]\n\t"
+					"mov %[top], (%[tmp], %[offset])\n\t" /* final store */
+					"2:\n\t" RSEQ_ABORT
 			     : [tmp] "=&r"(tmp), [top] "=&r"(top), [obj] "=&r"(obj)
 			     : [cpus] "r"(cpus), [rseq] "r"(rseq), [offset] "r"(offset)
 			     : "memory", "cc");
@@ -70,14 +70,14 @@ static inline bool rseq_if_not_end_push(void *cpus, ptrdiff_t rseq, size_t offse
 {
 	void *tmp, *top;
 
-	__asm__ __volatile__ goto(RSEQ_TABLE
-				  "5:\n\t" RSEQ_BEGIN "mov (%[tmp], %[offset]), %[top]\n\t"
-				  "test %[mask], %[top]\n\t"
-				  "jz %l[end]\n\t"
-				  "mov %[obj], (%[top])\n\t"
-				  "add $8, %[top]\n\t"
-				  "mov %[top], (%[tmp], %[offset])\n\t" /* final store */
-				  "2:\n\t" RSEQ_ABORT
+	__asm__ __volatile__ goto(RSEQ_TABLE "5:\n\t" RSEQ_BEGIN
+					     "mov (%[tmp], %[offset]), %[top]\n\t"
+					     "test %[mask], %[top]\n\t"
+					     "jz %l[end]\n\t"
+					     "mov %[obj], (%[top])\n\t"
+					     "add $8, %[top]\n\t"
+					     "mov %[top], (%[tmp], %[offset])\n\t" /* final store */
+					     "2:\n\t" RSEQ_ABORT
 				  : [tmp] "=&r"(tmp), [top] "=&r"(top)
 				  : [cpus] "r"(cpus), [rseq] "r"(rseq), [offset] "r"(offset),
 				    [obj] "r"(obj), [mask] "i"(PORT_MAGAZINE_BYTES - 1)

@@ -175,7 +175,8 @@ bool port_cpu_replace(bma_cpu_ptr_t *cpus, struct bma_cpu *block, size_t offset,
 {
 #if HOME_RSEQ
 	if (home_rseq_offset)
-		return rseq_if_ours_and_equal_store(cpus, home_rseq_offset, block, offset, old, new);
+		return rseq_if_ours_and_equal_store(cpus, home_rseq_offset, block, offset, old,
+						    new);
 #endif
 	return fallback_replace(cpus, block, offset, old, new);
 }
@@ -186,7 +187,8 @@ struct bma_cpu *port_cpu_block(bma_cpu_ptr_t *cpus, unsigned int *index)
 	return port_load(&cpus[*index], acquire);
 }
 
-static struct bma_cpu *fallback_detach(bma_cpu_ptr_t *cpus, unsigned int index, struct bma_cpu *fresh)
+static struct bma_cpu *fallback_detach(bma_cpu_ptr_t *cpus, unsigned int index,
+				       struct bma_cpu *fresh)
 {
 	struct bma_cpu *block = port_load(&cpus[index], acquire);
 
@@ -199,7 +201,8 @@ static struct bma_cpu *fallback_detach(bma_cpu_ptr_t *cpus, unsigned int index, 
 
 static bool flush(unsigned int cpu)
 {
-	return !membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, MEMBARRIER_CMD_FLAG_CPU, (int)cpu);
+	return !membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, MEMBARRIER_CMD_FLAG_CPU,
+			   (int)cpu);
 }
 
 struct bma_cpu *port_cpu_detach(bma_cpu_ptr_t *cpus, unsigned int index, struct bma_cpu *fresh)
