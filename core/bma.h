@@ -324,6 +324,7 @@ static inline size_t bma_cpu_bytes(uint32_t nr_slots)
 
 /* limbo.c: magazines that wait for readers */
 void bma_limbo_put(struct bpf_mem_cache *c, struct bma_magazine *m);
+void bma_limbo_let_readers_run(struct bpf_mem_cache *c);
 struct bma_magazine *bma_limbo_get(struct bpf_mem_cache *c);
 bool bma_limbo_ripen(struct bpf_mem_cache *c);
 void bma_limbo_close(struct bpf_mem_cache *c);

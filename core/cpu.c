@@ -234,6 +234,7 @@ static void by_rcu_put(struct bpf_mem_cache *c, struct bma_magazine *m)
 		bma_magazine_free(m);
 	} else if (m->count == c->capacity) {
 		bma_limbo_put(c, m);
+		bma_limbo_let_readers_run(c);
 	} else {
 		port_add(&c->nr_limbo, (int64_t)m->count, relaxed);
 		bma_stack_push(&c->by_rcu, m, m);

@@ -102,14 +102,6 @@ static void request(struct bpf_mem_cache *c, bma_cookie_t cookie)
 	port_gp_request(gp_of(c), cookie, bytes_in(c) > HURRY_BYTES);
 }
 
-static void let_readers_run(struct bpf_mem_cache *c)
-{
-	int64_t yields = bytes_in(c) / YIELD_BYTES;
-
-	for (yields = yields < MAX_YIELDS ? yields : MAX_YIELDS; yields > 0; yields--)
-		port_yield();
-}
-
 /* Give up a magazine in hand to be reused after a grace period that begins from now on. */
 void bma_limbo_put(struct bpf_mem_cache *c, struct bma_magazine *m)
 {
@@ -129,7 +121,15 @@ void bma_limbo_put(struct bpf_mem_cache *c, struct bma_magazine *m)
 	request(c, later);
 	if (ripe)
 		bma_depot_splice(c, ripe);
-	let_readers_run(c);
+}
+
+/* Called after a put by who freed, not by the reclaimer, which others wait for. */
+void bma_limbo_let_readers_run(struct bpf_mem_cache *c)
+{
+	int64_t yields = bytes_in(c) / YIELD_BYTES;
+
+	for (yields = yields < MAX_YIELDS ? yields : MAX_YIELDS; yields > 0; yields--)
+		port_yield();
 }
 
 /* A magazine whose grace period has passed; what was ripe with it goes to the depot. */

@@ -3,8 +3,8 @@
  * stats.c - what is where
  *
  * Every number is one that slow paths keep, or is read off the tops of the magazines on CPUs; so the fast
- * paths count nothing.  Reads are racy and relaxed: a block that is being harvested may be counted
- * twice or not at all, and a difference that comes out negative for that is shown as 0.
+ * paths count nothing.  Reads are racy and relaxed: what moves while we count may be counted twice or not
+ * at all, and a difference that comes out negative for that is shown as 0.
  *
  * Held by: tests/core/test_stats.c.
  */
@@ -106,8 +106,11 @@ void bpf_mem_alloc_stats(const struct bpf_mem_alloc *ma, struct bpf_mem_stats *s
 	*stats = (struct bpf_mem_stats){ 0 };
 	if (!g)
 		return;
+	/* What the reclaimer moves is for a moment nowhere. */
+	port_reclaim_lock();
 	add_group(g, stats);
 	stats->bytes_meta = own_meta(g, stats);
+	port_reclaim_unlock();
 	stats->grace_periods = port_gp_counts(g->gp).ended - g->gp_at_init.ended;
 	stats->hurries = port_gp_counts(g->gp).hurried - g->gp_at_init.hurried;
 	stats->allocators = 1;

@@ -175,7 +175,8 @@ void *bpf_this_cpu_ptr(void *ptr);
  * obj_cgroup_create() returns a reference, or NULL if there is no memory; obj_cgroup_put() drops it, and each
  * allocator holds one of its own until its memory is back.  @name is copied (at most 31 bytes) and
  * used in messages.  obj_cgroup_usage() is in bytes, and exact when nothing runs.  bpf_mem_alloc_
- * set_objcg() moves what @ma already holds to @objcg (NULL: to none), past the limit if need be.
+ * set_objcg() moves what @ma already holds to @objcg (NULL: to none), past the limit if need be; no
+ * allocation on @ma may run meanwhile.
  * Context: process; obj_cgroup_usage(): any.
  */
 struct obj_cgroup *obj_cgroup_create(const char *name, size_t limit_bytes);

@@ -45,7 +45,7 @@ struct bpf_mem_stats {
 	uint64_t dying;
 };
 
-/* A snapshot of @ma, which must not be destroyed meanwhile.  Context: any. */
+/* A snapshot of @ma, which must not be destroyed meanwhile.  Context: process. */
 void bpf_mem_alloc_stats(const struct bpf_mem_alloc *ma, struct bpf_mem_stats *stats);
 
 /*
