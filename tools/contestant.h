@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * contestant.h - objects of one size for readers of liburcu's memb flavour, from bma or from malloc
+ *
+ * The work is written once against a pool; the contestant decides where its objects come from and
+ * when a retired one may be reused.
+ */
+#ifndef BMA_CONTESTANT_H
+#define BMA_CONTESTANT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <urcu.h>
+#include <bma/bpf_mem_alloc.h>
+
+struct pool {
+	const struct contestant *how;
+	size_t size;
+	struct bpf_mem_alloc ma; /* bma's contestants only */
+};
+
+/* What a pool holds at one moment, in bytes. */
+struct pool_usage {
+	uint64_t limbo; /* retired, waiting for readers */
+	uint64_t held; /* see the contestant */
+	uint64_t grace_periods;
+};
+
+struct contestant {
+	const char *name;
+	/* A retired object may be handed out again while a reader still looks at it. */
+	bool reuses_at_once;
+	/* Grace periods of this contestant can be counted. */
+	bool counts_grace_periods;
+
+	/* 0 or a negative error number. */
+	int (*open)(struct pool *pool);
+	/* Any thread that is registered with liburcu; NULL if there is no memory. */
+	void *(*alloc)(struct pool *pool);
+	/* Give back an object that readers may still see, or one that none ever saw. */
+	void (*retire)(struct pool *pool, void *obj);
+	void (*discard)(struct pool *pool, void *obj);
+	/* May run beside all of the above. */
+	void (*measure)(const struct pool *pool, struct pool_usage *usage);
+	/* Wait, for a time with an end, until nothing is in limbo; then let the pool go. */
+	void (*drain)(struct pool *pool);
+	/* 0, or -1 if the contestant's own books say that something went wrong. */
+	int (*close)(struct pool *pool);
+};
+
+extern const struct contestant bma_free_contestant;
+extern const struct contestant bma_free_rcu_contestant;
+extern const struct contestant malloc_call_rcu_contestant;
+
+/* Open @pool for objects of @size bytes; 0, or -1 after a message. */
+int pool_open(struct pool *pool, const struct contestant *how, size_t size);
+
+/* Drain and close @pool; 0, or -1 after a message. */
+int pool_close(struct pool *pool);
+
+#endif /* BMA_CONTESTANT_H */

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * contestant_bma.c - objects from bma, freed at once or after readers
+ *
+ * "Held" is what bma has from the system: its spans, and what it keeps its books in.
+ */
+#define _GNU_SOURCE
+#include "contestant.h"
+#include "tool.h"
+
+#include <time.h>
+
+#include <bma/stats.h>
+
+/* Grace periods take micro- or milliseconds; after this a drain has failed to come to its end. */
+#define DRAIN_SECONDS 5.0
+
+static int bma_open(struct pool *pool)
+{
+	return bpf_mem_alloc_init(&pool->ma, (int)pool->size, false);
+}
+
+static void *bma_alloc(struct pool *pool)
+{
+	return bpf_mem_cache_alloc(&pool->ma);
+}
+
+static void bma_free(struct pool *pool, void *obj)
+{
+	bpf_mem_cache_free(&pool->ma, obj);
+}
+
+static void bma_free_rcu(struct pool *pool, void *obj)
+{
+	bpf_mem_cache_free_rcu(&pool->ma, obj);
+}
+
+static void bma_measure(const struct pool *pool, struct pool_usage *usage)
+{
+	struct bpf_mem_stats stats;
+
+	bpf_mem_alloc_stats(&pool->ma, &stats);
+	usage->limbo = stats.bytes_waiting_rcu + stats.bytes_waiting_ttrace;
+	usage->held = stats.bytes_spans + stats.bytes_meta;
+	usage->grace_periods = stats.grace_periods;
+}
+
+static void bma_drain(struct pool *pool)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	uint64_t start = now_ns();
+	struct pool_usage usage;
+
+	do {
+		bma_measure(pool, &usage);
+		if (!usage.limbo)
+			return;
+		nanosleep(&pause, NULL);
+	} while (seconds_since(start) < DRAIN_SECONDS);
+	complain("%llu bytes are still in limbo %g s after the last free",
+		 (unsigned long long)usage.limbo, DRAIN_SECONDS);
+}
+
+/* The work gives every object back, so what the books miss at the end is a fault. */
+static int bma_close(struct pool *pool)
+{
+	struct bpf_mem_stats stats;
+
+	bpf_mem_alloc_stats(&pool->ma, &stats);
+	bpf_mem_alloc_destroy(&pool->ma);
+	if (!stats.objs_in_use && !stats.bad_frees && !stats.refusals)
+		return 0;
+	complain("bma's books do not close: %llu objects in use, %llu bad frees, %llu refusals",
+		 (unsigned long long)stats.objs_in_use, (unsigned long long)stats.bad_frees,
+		 (unsigned long long)stats.refusals);
+	return -1;
+}
+
+const struct contestant bma_free_contestant = {
+	.name = "bma free",
+	.reuses_at_once = true,
+	.counts_grace_periods = true,
+	.open = bma_open,
+	.alloc = bma_alloc,
+	.retire = bma_free,
+	.discard = bma_free,
+	.measure = bma_measure,
+	.drain = bma_drain,
+	.close = bma_close,
+};
+
+const struct contestant bma_free_rcu_contestant = {
+	.name = "bma free_rcu",
+	.counts_grace_periods = true,
+	.open = bma_open,
+	.alloc = bma_alloc,
+	.retire = bma_free_rcu,
+	.discard = bma_free,
+	.measure = bma_measure,
+	.drain = bma_drain,
+	.close = bma_close,
+};
