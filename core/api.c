@@ -47,23 +47,55 @@ int bpf_mem_alloc_check_size(bool percpu, size_t size)
 static void *alloc_wait(struct bpf_mem_cache *c)
 {
 	struct bma_group *g = c->group;
-	bma_cookie_t cookie;
 
 	port_store(&g->want_flush, true, relaxed);
 	port_reclaim_round();
-	cookie = port_gp_snapshot(g->gp);
-	port_gp_request(g->gp, cookie, true);
-	if (!port_gp_wait(g->gp, cookie))
+	if (!bma_gp_wait(g->gp, bma_gp_number(g->gp)))
 		return NULL;
 	return bma_cpu_refill(c);
 }
 
+static bool over_limit(struct bma_group *g)
+{
+	uint64_t limit = port_load(&g->limbo_limit, relaxed);
+
+	return bma_unlikely(limit) && bma_limbo_bytes(g) >= (int64_t)limit;
+}
+
+/* Too much waits for readers: see whether they have left; @wait: until they
+ * have.  False: still so. */
+static bool below_limit(struct bma_group *g, bool wait)
+{
+	bool counted = false;
+	uint32_t i;
+
+	for (;;) {
+		bma_gp_poll(g->gp, true);
+		for (i = 0; i < g->nr_caches; i++)
+			bma_limbo_ripen(&g->caches[i]);
+		if (!over_limit(g))
+			return true;
+		if (!wait || !bma_gp_wait(g->gp, bma_gp_number(g->gp)))
+			break;
+		if (!counted)
+			port_add(&g->nr_limbo_waits, 1, relaxed);
+		counted = true;
+	}
+	port_add(&g->nr_limbo_refusals, 1, relaxed);
+	return false;
+}
+
 static void *alloc_slow(struct bpf_mem_cache *c, gfp_t flags)
 {
-	void *obj = port_load(&c->ready, relaxed) ? bma_cpu_refill(c) : NULL;
+	bool wait = flags & GFP_KERNEL;
+	void *obj = NULL;
 
-	if (bma_unlikely(!obj) && flags & GFP_KERNEL && port_load(&c->ready, relaxed))
-		obj = alloc_wait(c);
+	if (bma_likely(port_load(&c->ready, relaxed)) &&
+	    (!over_limit(c->group) || below_limit(c->group, wait))) {
+		obj = bma_cpu_refill(c);
+		if (bma_unlikely(!obj) && wait)
+			obj = alloc_wait(c);
+	}
 	if (bma_unlikely(!obj))
 		port_add(&c->nr_refusals, 1, relaxed);
 	return obj;

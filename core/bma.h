@@ -18,6 +18,7 @@
 #define BMA_BMA_H
 
 #include <bma/bpf_mem_alloc.h>
+#include <bma/rcu.h>
 #include <bma/stats.h>
 
 #include "port.h"
@@ -133,16 +134,26 @@ struct bpf_mem_cache {
 	struct bma_stack partial_spans, dead_spans;
 	bma_link_t all_spans;
 	PORT_ATOMIC(bool) deferred; /* some span has deferred bits */
-	PORT_ATOMIC(bool) empties; /* some span became all free outside the reclaimer */
+	PORT_ATOMIC(bool)
+	empties; /* some span became all free outside the reclaimer */
 
 	/* Counts of objects; a value may be off, and below 0, while a step is under way. */
 	PORT_ATOMIC(int64_t) nr_from_slab; /* taken less put back */
 	PORT_ATOMIC(int64_t) nr_depot; /* in depot and partial */
-	PORT_ATOMIC(int64_t) nr_depot_low; /* lowest since the reclaimer's last visit */
+	PORT_ATOMIC(int64_t)
+	nr_depot_low; /* lowest since the reclaimer's last visit */
 	PORT_ATOMIC(int64_t) nr_limbo; /* in buckets and by_rcu */
+	PORT_ATOMIC(int64_t)
+	poll_at; /* bytes of them after the latest poll from limbo_put */
 	PORT_ATOMIC(int64_t) nr_ttrace; /* in ttrace_next and ttrace_wait */
 	PORT_ATOMIC(int64_t) nr_deferred;
 	PORT_ATOMIC(uint64_t) nr_spans, nr_refusals;
+};
+
+/* Grace periods of a domain so far. */
+struct bma_gp_counts {
+	uint64_t ended;
+	uint64_t hurried; /* of them */
 };
 
 enum bma_group_state { BMA_LIVE, BMA_DYING };
@@ -164,6 +175,8 @@ struct bma_group {
 	PORT_ATOMIC(struct obj_cgroup *) objcg;
 	PORT_ATOMIC(uint64_t) bytes_charged;
 	PORT_ATOMIC(uint64_t) nr_bad_frees;
+	PORT_ATOMIC(uint64_t) limbo_limit; /* bytes; 0: none */
+	PORT_ATOMIC(uint64_t) nr_limbo_refusals, nr_limbo_waits;
 	void (*dtor)(void *obj, void *ctx);
 	void (*dtor_ctx_free)(void *ctx);
 	void *dtor_ctx;
@@ -208,9 +221,13 @@ struct bma_meta {
 struct bma_world {
 	struct bma_meta meta;
 	bma_leaf_t leaf[BMA_ROOT_ENTRIES];
-	PORT_ATOMIC(bma_cpu_ptr_t *) no_cpus; /* all bma_no_cpu: what a destroyed allocator has */
+	PORT_ATOMIC(bma_cpu_ptr_t *)
+	no_cpus; /* all bma_no_cpu: what a destroyed allocator has */
 	struct bma_stack inbox; /* groups that the reclaimer has not seen */
 	struct bma_group *groups; /* reclaimer */
+	PORT_ATOMIC(bool)
+	want_flush; /* as in a group, of all; stays until it has been done */
+	bool flush_all, flush_failed; /* reclaimer: of this round */
 	uint32_t round; /* reclaimer */
 	struct bpf_mem_stats past; /* reclaimer: events of groups that are gone */
 	PORT_ATOMIC(uint64_t) nr_stray_frees; /* bad frees that are no allocator's */
@@ -322,11 +339,34 @@ static inline size_t bma_cpu_bytes(uint32_t nr_slots)
 	return sizeof(struct bma_cpu) + nr_slots * sizeof(struct bma_slot);
 }
 
+/* gp.c: grace periods */
+#define BMA_POLL_PATIENCE 16
+
+uint64_t bma_gp_number(struct bma_gp *gp);
+bool bma_gp_number_done(struct bma_gp *gp, uint64_t number);
+void bma_gp_want(struct bma_gp *gp, uint64_t number, bool hurry);
+bma_cookie_t bma_gp_snapshot(struct bma_gp *gp);
+bool bma_gp_done(struct bma_gp *gp, bma_cookie_t cookie);
+void bma_gp_request(struct bma_gp *gp, bma_cookie_t cookie, bool hurry);
+void bma_gp_poll(struct bma_gp *gp, bool thorough);
+bool bma_gp_wait(struct bma_gp *gp, uint64_t number);
+struct bma_gp_counts bma_gp_counts(struct bma_gp *gp);
+
+/* rcu.c: our own readers */
+extern struct bma_gp bma_rcu, bma_trace;
+uint32_t bma_reader_before(struct bma_gp *gp, uint64_t number, bool thorough);
+bool bma_reader_inside(struct bma_gp *gp);
+unsigned int bma_reader_records(void);
+
+/* callback.c */
+bool bma_callbacks_step(void);
+
 /* limbo.c: magazines that wait for readers */
 void bma_limbo_put(struct bpf_mem_cache *c, struct bma_magazine *m);
 void bma_limbo_let_readers_run(struct bpf_mem_cache *c);
 struct bma_magazine *bma_limbo_get(struct bpf_mem_cache *c);
 bool bma_limbo_ripen(struct bpf_mem_cache *c);
+int64_t bma_limbo_bytes(struct bma_group *g);
 void bma_limbo_close(struct bpf_mem_cache *c);
 void bma_limbo_take_all(struct bpf_mem_cache *c, struct bma_chain *chain);
 void bma_wait_begin(struct bma_wait *wait, struct bma_gp *gp);
@@ -352,7 +392,6 @@ bool bma_charge(struct bma_group *g, uint64_t bytes);
 void bma_uncharge(struct bma_group *g, uint64_t bytes);
 
 /* reclaim.c, teardown.c: the reclaimer's work; true: come again after a tick */
-bool bma_reclaim(void);
 bool bma_reclaim_harvest(struct bma_group *g, unsigned int index);
 void bma_adopt(void);
 bool bma_teardown_step(struct bma_group *g);

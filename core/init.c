@@ -181,7 +181,7 @@ static struct bma_group *group_new(uint32_t nr_caches, uint32_t nr_slots)
 static void publish(struct bpf_mem_alloc *ma, struct bma_group *g, struct bma_gp *gp)
 {
 	g->gp = gp;
-	g->gp_at_init = port_gp_counts(gp);
+	g->gp_at_init = bma_gp_counts(gp);
 	ma->cpus = (struct bma_cpu **)g->cpus;
 	ma->caches = g->caches;
 	ma->group = g;
@@ -196,6 +196,7 @@ static void class_init(struct bma_group *g, unsigned int i, bool percpu)
 	g->caches[i].slot_nr = BMA_FIRST_CLASS_SLOT + i;
 }
 
+/* @gp: NULL if there was no memory for it */
 static int init(struct bpf_mem_alloc *ma, int size, bool percpu, struct bma_gp *gp)
 {
 	struct bma_group *g;
@@ -224,7 +225,8 @@ int bpf_mem_alloc_init(struct bpf_mem_alloc *ma, int size, bool percpu)
 	int err = check(size, percpu);
 
 	*ma = (struct bpf_mem_alloc){ 0 };
-	return err ? err : init(ma, size, percpu, port_gp_of_flavor(NULL));
+	port_init();
+	return err ? err : init(ma, size, percpu, &bma_rcu);
 }
 
 int bpf_mem_alloc_init_flavor(struct bpf_mem_alloc *ma, int size, bool percpu,
@@ -233,6 +235,7 @@ int bpf_mem_alloc_init_flavor(struct bpf_mem_alloc *ma, int size, bool percpu,
 	int err = flavor ? check(size, percpu) : -PORT_EINVAL;
 
 	*ma = (struct bpf_mem_alloc){ 0 };
+	port_init();
 	return err ? err : init(ma, size, percpu, port_gp_of_flavor(flavor));
 }
 
@@ -242,7 +245,8 @@ int bpf_mem_alloc_percpu_init(struct bpf_mem_alloc *ma, struct obj_cgroup *objcg
 	unsigned int i;
 
 	*ma = (struct bpf_mem_alloc){ 0 };
-	err = init(ma, 0, true, port_gp_of_flavor(NULL));
+	port_init();
+	err = init(ma, 0, true, &bma_rcu);
 	if (err)
 		return err;
 	for (i = 0; i < BMA_NR_CLASSES; i++)
@@ -281,6 +285,14 @@ void bpf_mem_alloc_set_dtor(struct bpf_mem_alloc *ma, void (*dtor)(void *obj, vo
 	g->dtor_ctx_free = dtor_ctx_free;
 	g->dtor_ctx = ctx;
 	port_reclaim_unlock();
+}
+
+void bpf_mem_alloc_set_limbo_limit(struct bpf_mem_alloc *ma, size_t bytes)
+{
+	if (ma->group)
+		port_store(&ma->group->limbo_limit, bytes, relaxed);
+	else
+		port_report(__func__, "not an allocator", ma, 0, 0);
 }
 
 void bpf_mem_alloc_destroy(struct bpf_mem_alloc *ma)

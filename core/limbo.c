@@ -28,9 +28,9 @@
  * with four buckets the one that a new cookie falls into is done, but for a late pusher's, which is
  * older: it then waits for the later one, safely.
  *
- * Ordering: port_gp_snapshot()'s SNAPSHOT barrier orders every unlinking that came before the frees in
+ * Ordering: bma_gp_snapshot()'s SNAPSHOT barrier orders every unlinking that came before the frees in
  * the magazine before the cookie; the bucket's release and acquire carry the magazine, and
- * port_gp_done()'s acquire puts the readers' last reads before the reuse.
+ * bma_gp_done()'s acquire puts the readers' last reads before the reuse.
  *
  * Progress: lock-free.  Contexts: any.
  *
@@ -46,7 +46,9 @@
  * who drives the grace periods, may be waiting for.
  */
 #define HURRY_BYTES (64 << 10)
-#define YIELD_BYTES (8 << 20)
+#define POLL_BYTES (64 << 10)
+#define YIELD_BYTES (1 << 20)
+#define YIELD_BYTES_IF_DRIVEN (8 << 20)
 #define MAX_YIELDS 64
 
 static struct bma_magazine *first_of(uint64_t word)
@@ -75,7 +77,7 @@ static struct bma_magazine *take_ripe(struct bpf_mem_cache *c, bma_word_t *bucke
 	uint64_t word = port_load(bucket, acquire);
 	struct bma_magazine *m = first_of(word);
 
-	if (!m || !port_gp_done(gp_of(c), cookie_of(word)) ||
+	if (!m || !bma_gp_done(gp_of(c), cookie_of(word)) ||
 	    !port_cas(bucket, &word, changed(word, 0, 0), acq_rel))
 		return NULL;
 	port_sub(&c->nr_limbo, (int64_t)port_load(&m->total, relaxed), relaxed);
@@ -97,52 +99,23 @@ static int64_t bytes_in(const struct bpf_mem_cache *c)
 	return port_load(&c->nr_limbo, relaxed) * (int64_t)c->size;
 }
 
+/* What of a group waits, but for the magazines that are on CPUs. */
+int64_t bma_limbo_bytes(struct bma_group *g)
+{
+	int64_t bytes = 0;
+	uint32_t i;
+
+	for (i = 0; i < g->nr_caches; i++)
+		bytes += bytes_in(&g->caches[i]);
+	return bytes;
+}
+
 static void request(struct bpf_mem_cache *c, bma_cookie_t cookie)
 {
-	port_gp_request(gp_of(c), cookie, bytes_in(c) > HURRY_BYTES);
-}
+	int64_t half = (int64_t)port_load(&c->group->limbo_limit, relaxed) / 2;
+	bool hurry = bytes_in(c) > HURRY_BYTES || (half && bma_limbo_bytes(c->group) > half);
 
-/* Give up a magazine in hand to be reused after a grace period that begins from now on. */
-void bma_limbo_put(struct bpf_mem_cache *c, struct bma_magazine *m)
-{
-	bma_cookie_t cookie = port_gp_snapshot(gp_of(c)), later;
-	bma_word_t *bucket = &c->bucket[cookie % BMA_NR_BUCKETS];
-	struct bma_magazine *ripe = take_ripe(c, bucket);
-	uint64_t word = port_load(bucket, acquire);
-
-	port_add(&c->nr_limbo, (int64_t)m->count, relaxed);
-	do {
-		link_before(m, word);
-		/* A pending cookie in our bucket that is not ours is a later one. */
-		later = first_of(word) && !port_gp_done(gp_of(c), cookie_of(word)) ?
-				cookie_of(word) :
-				cookie;
-	} while (!port_cas(bucket, &word, changed(word, later, bma_handle(m)), acq_rel));
-	request(c, later);
-	if (ripe)
-		bma_depot_splice(c, ripe);
-}
-
-/* Called after a put by who freed, not by the reclaimer, which others wait for. */
-void bma_limbo_let_readers_run(struct bpf_mem_cache *c)
-{
-	int64_t yields = bytes_in(c) / YIELD_BYTES;
-
-	for (yields = yields < MAX_YIELDS ? yields : MAX_YIELDS; yields > 0; yields--)
-		port_yield();
-}
-
-/* A magazine whose grace period has passed; what was ripe with it goes to the depot. */
-struct bma_magazine *bma_limbo_get(struct bpf_mem_cache *c)
-{
-	struct bma_magazine *m = NULL;
-	unsigned int i;
-
-	for (i = 0; i < BMA_NR_BUCKETS && !m; i++)
-		m = take_ripe(c, &c->bucket[i]);
-	if (m && port_load(&m->next, relaxed))
-		bma_depot_splice(c, bma_piece(port_load(&m->next, relaxed)));
-	return m;
+	bma_gp_request(gp_of(c), cookie, hurry);
 }
 
 /* Move all that is ripe to the depot, and ask again for what is not; true if there is such. */
@@ -164,6 +137,62 @@ bool bma_limbo_ripen(struct bpf_mem_cache *c)
 		}
 	}
 	return pending;
+}
+
+/* Advance our own readers' grace periods each POLL_BYTES, so that it costs each
+ * object little. */
+static void poll_if_due(struct bpf_mem_cache *c)
+{
+	if (bytes_in(c) < port_load(&c->poll_at, relaxed) + POLL_BYTES)
+		return;
+	bma_gp_poll(gp_of(c), false);
+	bma_limbo_ripen(c);
+	port_store(&c->poll_at, bytes_in(c), relaxed);
+}
+
+/* Give up a magazine in hand to be reused after a grace period that begins from now on. */
+void bma_limbo_put(struct bpf_mem_cache *c, struct bma_magazine *m)
+{
+	bma_cookie_t cookie = bma_gp_snapshot(gp_of(c)), later;
+	bma_word_t *bucket = &c->bucket[cookie % BMA_NR_BUCKETS];
+	struct bma_magazine *ripe = take_ripe(c, bucket);
+	uint64_t word = port_load(bucket, acquire);
+
+	port_add(&c->nr_limbo, (int64_t)m->count, relaxed);
+	do {
+		link_before(m, word);
+		/* A pending cookie in our bucket that is not ours is a later one. */
+		later = first_of(word) && !bma_gp_done(gp_of(c), cookie_of(word)) ?
+				cookie_of(word) :
+				cookie;
+	} while (!port_cas(bucket, &word, changed(word, later, bma_handle(m)), acq_rel));
+	request(c, later);
+	if (ripe)
+		bma_depot_splice(c, ripe);
+	poll_if_due(c);
+}
+
+/* Called after a put by who freed, not by the reclaimer, which others wait for. */
+void bma_limbo_let_readers_run(struct bpf_mem_cache *c)
+{
+	int64_t step = gp_of(c)->driven ? YIELD_BYTES_IF_DRIVEN : YIELD_BYTES;
+	int64_t yields = bytes_in(c) / step;
+
+	for (yields = yields < MAX_YIELDS ? yields : MAX_YIELDS; yields > 0; yields--)
+		port_yield();
+}
+
+/* A magazine whose grace period has passed; what was ripe with it goes to the depot. */
+struct bma_magazine *bma_limbo_get(struct bpf_mem_cache *c)
+{
+	struct bma_magazine *m = NULL;
+	unsigned int i;
+
+	for (i = 0; i < BMA_NR_BUCKETS && !m; i++)
+		m = take_ripe(c, &c->bucket[i]);
+	if (m && port_load(&m->next, relaxed))
+		bma_depot_splice(c, bma_piece(port_load(&m->next, relaxed)));
+	return m;
 }
 
 /* Give a cookie to the magazines that failed steps left without one. */
@@ -201,30 +230,27 @@ void bma_limbo_take_all(struct bpf_mem_cache *c, struct bma_chain *chain)
 
 void bma_wait_begin(struct bma_wait *wait, struct bma_gp *gp)
 {
-	struct bma_gp *trace = port_gp_trace();
-
 	wait->on = true;
-	wait->rcu = port_gp_snapshot(gp);
-	port_gp_request(gp, wait->rcu, false);
-	if (!trace)
-		return;
-	wait->trace = port_gp_snapshot(trace);
-	port_gp_request(trace, wait->trace, false);
+	wait->rcu = bma_gp_snapshot(gp);
+	wait->trace = bma_gp_snapshot(&bma_trace);
+	bma_gp_request(gp, wait->rcu, false);
+	bma_gp_request(&bma_trace, wait->trace, false);
 }
 
 static bool done_or_request(struct bma_gp *gp, bma_cookie_t cookie)
 {
-	if (!gp || port_gp_done(gp, cookie))
+	if (bma_gp_done(gp, cookie))
 		return true;
-	port_gp_request(gp, cookie, false);
-	return false;
+	bma_gp_request(gp, cookie, false);
+	bma_gp_poll(gp, true);
+	return bma_gp_done(gp, cookie);
 }
 
 /* Have both grace periods ended?  Then the wait is over. */
 bool bma_wait_done(struct bma_wait *wait, struct bma_gp *gp)
 {
 	bool rcu = done_or_request(gp, wait->rcu);
-	bool trace = done_or_request(port_gp_trace(), wait->trace);
+	bool trace = done_or_request(&bma_trace, wait->trace);
 
 	if (rcu && trace)
 		wait->on = false;

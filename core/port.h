@@ -13,7 +13,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct bma_gp;
 struct bma_cpu;
 struct rcu_flavor_struct;
 
@@ -46,6 +45,7 @@ struct rcu_flavor_struct;
 #define port_sub(p, v, mo) atomic_fetch_sub_explicit((p), (v), memory_order_##mo)
 #define port_or(p, v, mo) atomic_fetch_or_explicit((p), (v), memory_order_##mo)
 #define port_and(p, v, mo) atomic_fetch_and_explicit((p), (v), memory_order_##mo)
+#define port_barrier_full() atomic_thread_fence(memory_order_seq_cst)
 /* Strong; on failure *old is what was there, read with order relaxed. */
 #define port_cas(p, old, v, mo)                                                                    \
 	atomic_compare_exchange_strong_explicit((p), (old), (v), memory_order_##mo,                \
@@ -121,6 +121,9 @@ struct bma_cpu *port_cpu_detach(bma_cpu_ptr_t *cpus, unsigned int index, struct 
 unsigned int port_cpu(void);
 unsigned int port_nr_cpus(void);
 
+/* Process: before an allocator is made, each time. */
+void port_init(void);
+
 /*
  * Pages.  Sizes are multiples of 1 << PORT_UNIT_SHIFT, @align a power of two of at least that.
  *
@@ -134,40 +137,65 @@ void port_pages_free(void *pages, size_t bytes);
 void port_pages_drop(void *pages, size_t bytes);
 
 /*
- * Grace periods.  A domain numbers its grace periods; a cookie is the low bits of the number of one
- * that has not begun.  Domains are never freed.
+ * Grace periods.  Core numbers them (gp.c) and drives those of its own readers (rcu.c); those of liburcu's
+ * flavours are driven by the home, which for each
  *
- *   port_gp_of_flavor  process  the domain of a liburcu flavour (NULL: of the default readers),
- *                      or NULL if there is no memory
- *   port_gp_trace      any   the domain of the sleepable readers, or NULL if the home has none
- *   port_gp_snapshot   any   a cookie for a grace period that begins after all that the caller, or
- *                      whoever handed its work to the caller, did before.  Contains barrier
- *                      SNAPSHOT (full), which pairs with GP_START at the beginning of each grace
- *                      period: either the period's readers' scan sees the unlinking, or the
- *                      snapshot sees the period's number.
- *   port_gp_done       any   has it ended?  Acquire: what readers did is before the true answer.
- *                      Never true early.  The number wraps: an old cookie may look pending again
- *                      for two periods in each 256, so who finds one pending asks for it again.
- *   port_gp_request    any   see to it that it ends, begun soon or (@hurry) at once
- *   port_gp_wait       process  sleep until it is done; false if this thread must not wait
- *   port_gp_counts     any   events so far; with NULL, of all domains together
- *   port_yield         any   let others run on this CPU for a moment, readers above all
+ *	bma_gp_begin(gp);  waits for the flavour's readers;  bma_gp_end(gp);
+ *
+ * one at a time, while bma_gp_wanted(gp).  Domains are never freed.
+ *
+ *   port_gp_of_flavor     process  the domain of a liburcu flavour, or NULL if there is no memory
+ *   port_gp_driven        any   the @n-th domain that the home drives, or NULL
+ *   port_gp_kick          any   @gp is wanted; now (@hurry) or a little later
+ *   port_gp_ended         any   wake who sleeps in port_gp_sleep()
+ *   port_gp_wait_begin    process  false if this thread is a reader of @gp and so must not wait; else it
+ *   port_gp_wait_end      is none until then (a QSBR thread goes offline if *@online says so)
+ *   port_gp_sleep         process  until @completed is no more the number of @gp, or a moment
+ *   port_yield            any   let others run on this CPU for a moment, readers above all
+ *
+ * Core's readers:
+ *
+ *   port_readers_fence    any   barrier SCAN: a full barrier here and, unless readers have real ones,
+ *                         on each CPU that runs a thread of this process.  False if it cannot be had.
+ *   port_thread_id        any   the caller's, not 0
+ *   port_thread_dead      any   true only if no thread of that number is left
  */
 typedef uint8_t bma_cookie_t;
 
-struct bma_gp_counts {
-	uint64_t ended;
-	uint64_t hurried; /* of them */
+struct bma_gp {
+	PORT_ATOMIC(uint64_t) * started; /* number of the latest that began */
+	PORT_ATOMIC(uint64_t) completed; /* ended: started, or the one before */
+	PORT_ATOMIC(uint64_t) wanted; /* somebody waits for it */
+	PORT_ATOMIC(uint64_t) hurried; /* how many were */
+	PORT_ATOMIC(bool) hurry;
+	PORT_ATOMIC(uint32_t) polling; /* core's readers: polls while one was under way */
+	uint8_t readers; /* core's readers: of which domain */
+	bool driven; /* by the home */
+	PORT_ATOMIC(uint64_t) started_if_driven; /* what started then points to */
 };
 
+/*
+ * Core offers, beside bma_reclaim(): all domains, our own first, NULL behind the last; whether somebody
+ * waits for one; and (our own readers) a thread that has been inside since before the grace period
+ * that runs began, or 0.
+ */
+struct bma_gp *bma_gp_nth(unsigned int n);
+bool bma_gp_wanted(struct bma_gp *gp);
+uint32_t bma_gp_holder(struct bma_gp *gp);
+void bma_gp_begin(struct bma_gp *gp);
+void bma_gp_end(struct bma_gp *gp);
+
 struct bma_gp *port_gp_of_flavor(const struct rcu_flavor_struct *flavor);
-struct bma_gp *port_gp_trace(void);
-bma_cookie_t port_gp_snapshot(struct bma_gp *gp);
-bool port_gp_done(struct bma_gp *gp, bma_cookie_t cookie);
-void port_gp_request(struct bma_gp *gp, bma_cookie_t cookie, bool hurry);
-bool port_gp_wait(struct bma_gp *gp, bma_cookie_t cookie);
-struct bma_gp_counts port_gp_counts(struct bma_gp *gp);
+struct bma_gp *port_gp_driven(unsigned int n);
+void port_gp_kick(struct bma_gp *gp, bool hurry);
+void port_gp_ended(struct bma_gp *gp);
+bool port_gp_wait_begin(struct bma_gp *gp, bool *online);
+void port_gp_wait_end(struct bma_gp *gp, bool online);
+void port_gp_sleep(struct bma_gp *gp, uint64_t completed);
 void port_yield(void);
+bool port_readers_fence(void);
+uint32_t port_thread_id(void);
+bool port_thread_dead(uint32_t id);
 
 /*
  * The reclaimer: whoever calls bma_reclaim(), one at a time, again after a tick when that returned
@@ -177,6 +205,7 @@ void port_yield(void);
  *   port_reclaim_round   process  return after a call that began after this one
  *   port_reclaim_lock    process  keep it from running
  */
+bool bma_reclaim(void);
 void port_reclaim_wake(void);
 void port_reclaim_round(void);
 void port_reclaim_lock(void);

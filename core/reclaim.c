@@ -134,7 +134,7 @@ static bool visit_cpu(struct bma_group *g, unsigned int index, bool flush)
 	if (!sight.holds)
 		return false;
 	if (flush || sight.stale || block->idle >= IDLE_TICKS)
-		bma_reclaim_harvest(g, index);
+		bma_world.flush_failed |= !bma_reclaim_harvest(g, index);
 	return true;
 }
 
@@ -171,6 +171,18 @@ static bool visit_cache(struct bpf_mem_cache *c)
 
 	bma_limbo_close(c);
 	again = bma_limbo_ripen(c);
+	if (again && !c->group->gp->driven) {
+		bma_gp_poll(c->group->gp, true);
+		again = bma_limbo_ripen(c);
+	}
+	if (again && !c->group->gp->driven) {
+		bma_gp_poll(c->group->gp, true);
+		again = bma_limbo_ripen(c);
+		if (again && !c->group->gp->driven) {
+			bma_gp_poll(c->group->gp, true);
+			again = bma_limbo_ripen(c);
+		}
+	}
 	if (bma_world.round % TRIM_ROUNDS == 0)
 		trim(c);
 	again |= ttrace_step(c);
@@ -186,7 +198,7 @@ static bool visit_group(struct bma_group *g)
 	uint32_t i;
 
 	for (i = 0; i < g->nr_cpus; i++)
-		again |= visit_cpu(g, i, flush);
+		again |= visit_cpu(g, i, flush || bma_world.flush_all);
 	for (i = 0; i < g->nr_caches; i++)
 		again |= visit_cache(&g->caches[i]);
 	return again;
@@ -216,14 +228,34 @@ static bool visit_groups(void)
 	return again;
 }
 
+/* While somebody waits for a grace period it may stall, and then the home has something to say. */
+static bool some_wanted(void)
+{
+	struct bma_gp *gp;
+	unsigned int i;
+
+	for (i = 0; (gp = bma_gp_nth(i)); i++)
+		if (bma_gp_wanted(gp))
+			return true;
+	return false;
+}
+
 bool bma_reclaim(void)
 {
 	struct bma_meta *meta = &bma_world.meta;
 	bool again;
 
+	bma_world.flush_all = port_load(&bma_world.want_flush, seq_cst);
+	bma_world.flush_failed = false;
 	bma_adopt();
 	bma_world.round++;
+	bma_gp_poll(&bma_rcu, true);
+	bma_gp_poll(&bma_trace, true);
 	again = visit_groups();
+	again |= bma_callbacks_step();
+	again |= some_wanted();
+	if (bma_world.flush_all && !bma_world.flush_failed)
+		port_store(&bma_world.want_flush, false, seq_cst);
 	if (!again || meta->returned >= META_TRIM_PIECES || bma_world.round % META_TRIM_ROUNDS == 0)
 		bma_meta_trim(meta);
 	return again;

@@ -85,6 +85,8 @@ static void add_group(struct bma_group *g, struct bpf_mem_stats *s)
 	for (i = 0; i < g->nr_caches; i++)
 		add_cache(&g->caches[i], s);
 	s->bad_frees += port_load(&g->nr_bad_frees, relaxed);
+	s->limbo_waits += port_load(&g->nr_limbo_waits, relaxed);
+	s->limbo_refusals += port_load(&g->nr_limbo_refusals, relaxed);
 	s->bytes_spans += port_load(&g->bytes_charged, relaxed);
 }
 
@@ -111,8 +113,8 @@ void bpf_mem_alloc_stats(const struct bpf_mem_alloc *ma, struct bpf_mem_stats *s
 	add_group(g, stats);
 	stats->bytes_meta = own_meta(g, stats);
 	port_reclaim_unlock();
-	stats->grace_periods = port_gp_counts(g->gp).ended - g->gp_at_init.ended;
-	stats->hurries = port_gp_counts(g->gp).hurried - g->gp_at_init.hurried;
+	stats->grace_periods = bma_gp_counts(g->gp).ended - g->gp_at_init.ended;
+	stats->hurries = bma_gp_counts(g->gp).hurried - g->gp_at_init.hurried;
 	stats->allocators = 1;
 }
 
@@ -124,11 +126,15 @@ void bma_stats_bury(struct bma_group *g)
 	add_group(g, &s);
 	bma_world.past.refusals += s.refusals;
 	bma_world.past.bad_frees += s.bad_frees;
+	bma_world.past.limbo_waits += s.limbo_waits;
+	bma_world.past.limbo_refusals += s.limbo_refusals;
 }
 
 void bpf_mem_process_stats(struct bpf_mem_stats *stats)
 {
 	struct bma_group *g;
+	struct bma_gp *gp;
+	unsigned int i;
 
 	port_reclaim_lock();
 	bma_adopt();
@@ -143,6 +149,8 @@ void bpf_mem_process_stats(struct bpf_mem_stats *stats)
 	port_reclaim_unlock();
 	stats->bad_frees += port_load(&bma_world.nr_stray_frees, relaxed);
 	stats->bytes_meta = port_load(&bma_world.meta.nr_pages, relaxed) * PORT_META_PAGE;
-	stats->grace_periods = port_gp_counts(NULL).ended;
-	stats->hurries = port_gp_counts(NULL).hurried;
+	for (i = 0; (gp = bma_gp_nth(i)); i++) {
+		stats->grace_periods += bma_gp_counts(gp).ended;
+		stats->hurries += bma_gp_counts(gp).hurried;
+	}
 }

@@ -19,7 +19,7 @@
  *     its address; no pending thing holds a pointer to any cache.
  *
  * Ordering: users' last calls -> destroy (the caller's duty) -> state (release) -> the reclaimer
- * (acquire) -> SNAPSHOT in the cookies -> the readers' end (port_gp_done()'s acquire) -> unmapping.
+ * (acquire) -> SNAPSHOT in the cookies -> the readers' end (bma_gp_done()'s acquire) -> unmapping.
  *
  * Progress: destroy is wait-free.  The rest takes two rounds and the grace periods.
  *

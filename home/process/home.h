@@ -4,8 +4,10 @@
  *
  *	slots.c		this CPU's magazines: restartable sequences, or a try-lock where there are none
  *	pages.c		memory, from mmap
- *	gp.c		grace periods of liburcu's flavours, each driven by a thread
+ *	flavors.c	grace periods of liburcu's flavours, each driven by a thread
+ *	readers.c	what core's own readers need
  *	reclaimer.c	the reclaimer's thread
+ *	stall.c		readers that hold up a grace period
  *	report.c	messages
  */
 #ifndef BMA_HOME_H

@@ -17,11 +17,11 @@ void home_write(const char *text);
 void home_futex_wait(_Atomic uint32_t *word, uint32_t value, unsigned int ms);
 void home_futex_wake(_Atomic uint32_t *word);
 
+/* stall.c: under the reclaimer's lock */
+void home_stall_check(void);
+
 /* reclaimer.c: a detached thread with all signals masked; false if there is none to be had now */
 bool home_thread_start(const char *name, void *(*fn)(void *), void *arg);
 void home_reclaimer_start(void);
-
-/* gp.c */
-void home_gp_start(void);
 
 #endif /* BMA_HOME_PRIVATE_H */

@@ -21,11 +21,10 @@
 
 #define TICK_MS 25
 
-bool bma_reclaim(void);
-
 enum { RUNNING, TICKING, ASLEEP };
 
-static pthread_mutex_t role = PTHREAD_MUTEX_INITIALIZER; /* held while a round runs */
+/* Held while a round runs; recursive, as a callback or a destructor may ask for statistics. */
+static pthread_mutex_t role = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic bool started;
 static _Atomic uint32_t state;
@@ -56,6 +55,7 @@ static bool round_run(void)
 	pthread_mutex_lock(&role);
 	port_add(&begun, 1, seq_cst);
 	again = bma_reclaim();
+	home_stall_check();
 	port_store(&ended, port_load(&begun, relaxed), seq_cst);
 	pthread_mutex_unlock(&role);
 	home_futex_wake(&ended);
@@ -118,6 +118,14 @@ void port_reclaim_round(void)
 	wake_from(TICKING);
 	while ((int32_t)((now = port_load(&ended, seq_cst)) - after) <= 0)
 		home_futex_wait(&ended, now, TICK_MS);
+}
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+void port_init(void)
+{
+	pthread_once(&once, home_slots_init);
+	home_reclaimer_start();
 }
 
 void port_reclaim_lock(void)

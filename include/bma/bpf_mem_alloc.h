@@ -88,8 +88,9 @@ static inline int bpf_mem_alloc_init(struct bpf_mem_alloc *ma, int size, bool pe
 #ifndef BMA_NO_DEFAULT_FLAVOR
 #define BMA_NO_DEFAULT_FLAVOR(msg) __attribute__((error(msg)))
 #endif
-int bpf_mem_alloc_init(struct bpf_mem_alloc *ma, int size, bool percpu) BMA_NO_DEFAULT_FLAVOR(
-	"liburcu flavours are included unmapped: name one with bpf_mem_alloc_init_flavor()");
+int bpf_mem_alloc_init(struct bpf_mem_alloc *ma, int size, bool percpu)
+	BMA_NO_DEFAULT_FLAVOR("liburcu flavours are included unmapped: name one "
+			      "with bpf_mem_alloc_init_flavor()");
 #else
 int bpf_mem_alloc_init(struct bpf_mem_alloc *ma, int size, bool percpu);
 #endif
@@ -124,6 +125,14 @@ void bpf_mem_alloc_destroy(struct bpf_mem_alloc *ma);
  */
 void bpf_mem_alloc_set_dtor(struct bpf_mem_alloc *ma, void (*dtor)(void *obj, void *ctx),
 			    void (*dtor_ctx_free)(void *ctx), void *ctx);
+
+/*
+ * Bound what of @ma waits for readers (0: no bound, as at first), but for the magazines that are on CPUs.
+ * From half of it on grace periods are hurried; at the limit an allocation that finds no object on its
+ * CPU waits with GFP_KERNEL and returns NULL without.  free and free_rcu go on.  Counted in
+ * limbo_waits and limbo_refusals of bpf_mem_stats.  Context: any.
+ */
+void bpf_mem_alloc_set_limbo_limit(struct bpf_mem_alloc *ma, size_t bytes);
 
 /* 0, or -E2BIG if bpf_mem_alloc() could not serve @size bytes.  Context: any. */
 int bpf_mem_alloc_check_size(bool percpu, size_t size);

@@ -40,6 +40,10 @@ struct bpf_mem_stats {
 	uint64_t refusals;
 	uint64_t bad_frees;
 	uint64_t never_freed;
+	/* allocations that waited, or returned NULL (also a refusal), at the limit of
+   * limbo. */
+	uint64_t limbo_waits;
+	uint64_t limbo_refusals;
 	/* Allocators alive, and destroyed ones that still wait for readers (process only). */
 	uint64_t allocators;
 	uint64_t dying;

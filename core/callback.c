@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * callback.c - what users ask of grace periods: wait, poll, have called, and the barrier
+ *
+ * Callbacks are queued on a lock-free list that the reclaimer takes whole; it gives the batch a number
+ * and runs it in a later round.  One batch waits at a time in each domain.
+ *
+ *	list		push		take all	walk
+ *	incoming	any		reclaimer	-
+ *	batch		-		-		reclaimer
+ *
+ * Ordering: bpf_call_rcu()'s release and the reclaimer's acquire put everything before the call before
+ * SNAPSHOT, which comes after the take.
+ *
+ * The barrier: have every CPU's magazines fetched, wait for a grace period of every domain but the
+ * sleepable one (what is ripe need not have left), and see that the reclaimer has been round.  A
+ * callback counts as run when it has returned.
+ *
+ * Held by: tests/core/test_callback.c, tests/process/test_rcu.c.
+ */
+#include "bma.h"
+
+struct callbacks {
+	struct bma_gp *gp;
+	PORT_ATOMIC(struct bpf_rcu_head *) incoming;
+	struct bpf_rcu_head *batch; /* reclaimer */
+	uint64_t number; /* reclaimer: the grace period that batch waits for */
+	PORT_ATOMIC(uint64_t) nr_queued, nr_run;
+};
+
+static struct callbacks callbacks[] = { { .gp = &bma_rcu }, { .gp = &bma_trace } };
+
+#define NR_CALLBACKS (sizeof(callbacks) / sizeof(*callbacks))
+
+static void queue(struct callbacks *cb, struct bpf_rcu_head *head,
+		  void (*func)(struct bpf_rcu_head *head))
+{
+	head->func = func;
+	port_add(&cb->nr_queued, 1, relaxed);
+	head->next = port_load(&cb->incoming, relaxed);
+	while (!port_cas(&cb->incoming, &head->next, head, release))
+		;
+	port_reclaim_wake();
+}
+
+void bpf_call_rcu(struct bpf_rcu_head *head, void (*func)(struct bpf_rcu_head *head))
+{
+	queue(&callbacks[0], head, func);
+}
+
+void call_rcu_tasks_trace(struct bpf_rcu_head *head, void (*func)(struct bpf_rcu_head *head))
+{
+	queue(&callbacks[1], head, func);
+}
+
+static void run_batch(struct callbacks *cb)
+{
+	struct bpf_rcu_head *head = cb->batch, *next;
+
+	cb->batch = NULL;
+	for (; head; head = next) {
+		next = head->next;
+		head->func(head);
+		port_add(&cb->nr_run, 1, release);
+	}
+}
+
+static struct bpf_rcu_head *reversed(struct bpf_rcu_head *head)
+{
+	struct bpf_rcu_head *before = NULL, *next;
+
+	for (; head; head = next) {
+		next = head->next;
+		head->next = before;
+		before = head;
+	}
+	return before;
+}
+
+static bool step(struct callbacks *cb)
+{
+	if (cb->batch && bma_gp_number_done(cb->gp, cb->number))
+		run_batch(cb);
+	if (!cb->batch && port_load(&cb->incoming, relaxed)) {
+		cb->batch = reversed(port_xchg(&cb->incoming, NULL, acquire));
+		cb->number = bma_gp_number(cb->gp);
+		bma_gp_want(cb->gp, cb->number, false);
+		bma_gp_poll(cb->gp, true);
+		if (bma_gp_number_done(cb->gp, cb->number))
+			run_batch(cb);
+	}
+	return cb->batch || port_load(&cb->incoming, relaxed);
+}
+
+/* Reclaimer: run what is due; true: come again. */
+bool bma_callbacks_step(void)
+{
+	bool again = false;
+	unsigned int i;
+
+	for (i = 0; i < NR_CALLBACKS; i++)
+		again |= step(&callbacks[i]);
+	return again;
+}
+
+static void synchronize(struct bma_gp *gp, const char *func)
+{
+	if (!bma_gp_wait(gp, bma_gp_number(gp)))
+		port_report(func, "called inside a read-side section", NULL, 0, 0);
+}
+
+void bpf_rcu_synchronize(void)
+{
+	synchronize(&bma_rcu, __func__);
+}
+
+void synchronize_rcu_tasks_trace(void)
+{
+	synchronize(&bma_trace, __func__);
+}
+
+static uint64_t get_state(struct bma_gp *gp)
+{
+	return bma_gp_number(gp);
+}
+
+static bool poll_state(struct bma_gp *gp, uint64_t number)
+{
+	if (bma_gp_number_done(gp, number))
+		return true;
+	bma_gp_want(gp, number, true);
+	bma_gp_poll(gp, false);
+	return bma_gp_number_done(gp, number);
+}
+
+bpf_rcu_cookie bpf_rcu_get_state(void)
+{
+	return get_state(&bma_rcu);
+}
+
+bool bpf_rcu_poll_state(bpf_rcu_cookie cookie)
+{
+	return poll_state(&bma_rcu, cookie);
+}
+
+bpf_rcu_cookie rcu_tasks_trace_get_state(void)
+{
+	return get_state(&bma_trace);
+}
+
+bool rcu_tasks_trace_poll_state(bpf_rcu_cookie cookie)
+{
+	return poll_state(&bma_trace, cookie);
+}
+
+static void wait_for_callbacks(struct callbacks *cb)
+{
+	uint64_t queued = port_load(&cb->nr_queued, acquire);
+
+	while ((int64_t)(port_load(&cb->nr_run, acquire) - queued) < 0) {
+		bma_gp_wait(cb->gp, bma_gp_number(cb->gp));
+		port_reclaim_round();
+	}
+}
+
+void bpf_rcu_barrier(void)
+{
+	struct bma_gp *gp;
+	unsigned int i;
+
+	if (bma_reader_inside(&bma_rcu)) {
+		port_report(__func__, "called inside a read-side section", NULL, 0, 0);
+		return;
+	}
+	do {
+		port_store(&bma_world.want_flush, true, seq_cst);
+		port_reclaim_round();
+	} while (port_load(&bma_world.want_flush, seq_cst));
+	for (i = 0; (gp = bma_gp_nth(i)); i++)
+		if (gp != &bma_trace)
+			synchronize(gp, __func__);
+	port_reclaim_round();
+	wait_for_callbacks(&callbacks[0]);
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * rcu.c - our own readers
+ *
+ * Problem: readers that need no registration, nest, may run in signal handlers at any instruction, cost
+ * two stores, and can be waited for by anyone without blocking.
+ *
+ * Idea: each thread has a record, in memory that is never unmapped, with a word for each kind of readers:
+ * how deep it is nested, and the number of the grace period that had begun when it entered.  A grace
+ * period n is over when no record is inside since before n began.  Kin: liburcu's memb flavour (readers
+ * whose barrier is the updater's membarrier), FreeBSD's SMR (polling), epochs.
+ *
+ * Objects and owners: a record's words are written by its thread only; `owner` (thread number, 0: free)
+ * by who takes it or finds its thread dead, by compare-and-swap; the list of records only grows.
+ *
+ * Invariants:
+ *   (1) A thread has one record at a time, and it is in the list before its first section.
+ *   (2) A record is taken only when it is free or its owner is dead; so there are never more records
+ *       than the most threads that were alive at a time (and handlers in the middle of taking one).
+ *   (3) Reader words change by the owner's enter and leave only, each of which leaves a handler's
+ *       nested sections balanced: a handler between its load and its store restores the nesting.
+ *
+ * Ordering, for grace period n and a reader that loads x, which an updater unlinked before SNAPSHOT:
+ *   READER    in enter, between the store of the word and the section: a compiler barrier, which SCAN
+ *             makes a full one; or a full barrier where there is no membarrier.
+ *   SCAN      in a poll, after it saw or made started == n, before it looks at the words.
+ *   LEAVE     the word is stored with release; a scan loads it with acquire: the section is before.
+ *   Either READER is before SCAN: then the scan sees the word.  If the reader entered before n began, it
+ *   is waited for.  If it read started >= n, it read what a CPU wrote after the updater's SNAPSHOT had
+ *   read less, so the unlinking, before that, had reached memory: loads after the acquire of started
+ *   find it (this is where memory must be multi-copy atomic: x86, ARMv8, RISC-V).
+ *   Or READER is after SCAN: then the section's loads are after SCAN, which is after SNAPSHOT's barrier in
+ *   the order of full barriers, since SNAPSHOT read less than n: the unlinking is seen.
+ *   A reader that is late, with an old number of started stored in its word, is waited for by all later
+ *   grace periods until it leaves: late, never early.
+ *   Without READER or SCAN: the word is in the reader's store buffer while the scan looks (found idle),
+ *   and its load of x has been done already: it holds an object that is reused.
+ *   Without LEAVE's release: a load of the section is done after the word is seen idle.
+ *
+ * Progress: enter and leave are wait-free but for a thread's first enter, polls are lock-free.
+ *
+ * Not promised: anything about a thread that exits inside a section but that it is found in the end.
+ *
+ * Held by: tests/core/test_rcu.c, tests/process/test_rcu.c.
+ */
+#include "bma.h"
+
+/* For threads that come while there is no memory. */
+#define NR_RESERVE 64
+/* Owner of a record that a poll found dead and is clearing: nobody's to take. */
+#define BURYING UINT64_MAX
+
+struct bpf_rcu_domain_ bpf_rcu_domain_[BPF_RCU_DOMAINS_];
+static struct bpf_rcu_reader_ reserve[NR_RESERVE];
+static PORT_ATOMIC(uint32_t) nr_reserved;
+static PORT_ATOMIC(struct bpf_rcu_reader_ *) records;
+
+static bma_word_t *shared(uint64_t *word)
+{
+	return (bma_word_t *)word;
+}
+
+struct bma_gp bma_rcu = {
+	.started = (bma_word_t *)&bpf_rcu_domain_[BPF_RCU_NORMAL_].started,
+	.readers = BPF_RCU_NORMAL_,
+};
+
+struct bma_gp bma_trace = {
+	.started = (bma_word_t *)&bpf_rcu_domain_[BPF_RCU_TRACE_].started,
+	.readers = BPF_RCU_TRACE_,
+};
+
+static void clear(struct bpf_rcu_reader_ *r)
+{
+	unsigned int i;
+
+	for (i = 0; i < BPF_RCU_DOMAINS_; i++)
+		port_store(shared(&r->word[i]), 0, release);
+}
+
+/* Free, left behind by a thread that had our number, or (@dead: ask the system) a dead thread's. */
+static bool can_take(uint64_t owner, uint64_t self, bool dead)
+{
+	if (!owner || owner == self)
+		return true;
+	return dead && owner != BURYING && port_thread_dead((uint32_t)owner);
+}
+
+static struct bpf_rcu_reader_ *find(uint64_t self, bool dead)
+{
+	struct bpf_rcu_reader_ *r;
+	uint64_t owner;
+
+	for (r = port_load(&records, acquire); r; r = r->next) {
+		owner = port_load(shared(&r->owner), relaxed);
+		if (can_take(owner, self, dead) &&
+		    port_cas(shared(&r->owner), &owner, self, acq_rel)) {
+			clear(r);
+			return r;
+		}
+	}
+	return NULL;
+}
+
+/* A record that is not in the list yet; NULL if there is no memory, nor
+ * reserve. */
+static struct bpf_rcu_reader_ *make(uint64_t self)
+{
+	struct bpf_rcu_reader_ *r = bma_meta_alloc(bma_meta_class(sizeof(*r)));
+	uint32_t n;
+
+	if (!r) {
+		n = port_load(&nr_reserved, relaxed);
+		do {
+			if (n == NR_RESERVE)
+				return NULL;
+		} while (!port_cas(&nr_reserved, &n, n + 1, relaxed));
+		r = &reserve[n];
+	}
+	clear(r);
+	port_store(shared(&r->owner), self, relaxed);
+	return r;
+}
+
+static struct bpf_rcu_reader_ *find_or_make(uint64_t self)
+{
+	struct bpf_rcu_reader_ *r = find(self, false);
+
+	if (!r)
+		r = find(self, true);
+	if (r)
+		return r;
+	r = make(self);
+	if (!r)
+		return NULL;
+	r->next = port_load(&records, relaxed);
+	while (!port_cas(&records, &r->next, r, release))
+		;
+	return r;
+}
+
+/* The calling thread's first section: give it a record. */
+struct bpf_rcu_reader_ *bpf_rcu_reader_new_(void)
+{
+	uint64_t self = port_thread_id();
+	struct bpf_rcu_reader_ *r, *none = NULL;
+
+	while (!(r = find_or_make(self)))
+		port_yield();
+	/* A handler may have been here in between; then the record is its one, or ours is free again. */
+	if (__atomic_compare_exchange_n(&bpf_rcu_this_reader_, &none, r, false, __ATOMIC_RELAXED,
+					__ATOMIC_RELAXED))
+		return r;
+	if (none != r)
+		port_store(shared(&r->owner), 0, release);
+	return none;
+}
+
+/* If the thread of @r is dead, nobody is inside any more. */
+static bool bury(struct bpf_rcu_reader_ *r)
+{
+	uint64_t owner = port_load(shared(&r->owner), relaxed);
+
+	if (!owner || owner == BURYING || !port_thread_dead((uint32_t)owner) ||
+	    !port_cas(shared(&r->owner), &owner, BURYING, acq_rel))
+		return false;
+	clear(r);
+	port_store(shared(&r->owner), 0, release);
+	return true;
+}
+
+/* Its thread's number; not 0, though it may just have left and be free. */
+static uint32_t owner_of(struct bpf_rcu_reader_ *r)
+{
+	uint32_t owner = (uint32_t)port_load(shared(&r->owner), relaxed);
+
+	return owner ? owner : UINT32_MAX;
+}
+
+static bool is_inside_before(struct bpf_rcu_reader_ *r, unsigned int domain, uint64_t number)
+{
+	uint64_t word = port_load(shared(&r->word[domain]), acquire); /* LEAVE */
+
+	return word & BPF_RCU_NESTING_ &&
+	       (int64_t)((word & ~(uint64_t)BPF_RCU_NESTING_) - (number << 16)) < 0;
+}
+
+/*
+ * Who has been inside since before grace period @number began?  A thread, or 0 for nobody.  @thorough: do
+ * not count the dead.
+ */
+uint32_t bma_reader_before(struct bma_gp *gp, uint64_t number, bool thorough)
+{
+	struct bpf_rcu_reader_ *r;
+
+	for (r = port_load(&records, acquire); r; r = r->next)
+		if (is_inside_before(r, gp->readers, number) && !(thorough && bury(r)))
+			return owner_of(r);
+	return 0;
+}
+
+/* Is the calling thread a reader of @gp? */
+bool bma_reader_inside(struct bma_gp *gp)
+{
+	return bpf_rcu_inside_(gp->readers);
+}
+
+/* How many records there are: never more than the most threads that were alive at a time. */
+unsigned int bma_reader_records(void)
+{
+	struct bpf_rcu_reader_ *r;
+	unsigned int n = 0;
+
+	for (r = port_load(&records, acquire); r; r = r->next)
+		n++;
+	return n;
+}

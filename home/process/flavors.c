@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * flavors.c - grace periods of liburcu's flavours
+ *
+ * Problem: liburcu has a call that blocks until readers have left; core numbers grace periods and asks.
+ *
+ * Idea: a thread for each flavour that is in use runs grace periods one after the other while somebody
+ * wants one.  One thread each, so that a reader of one flavour that stays inside holds up nobody else.
+ *
+ * Owners: a domain's grace periods are begun and ended under `running`, by its thread or, where no thread
+ * could be created, by a caller that waits.
+ *
+ * Ordering: bma_gp_begin() and bma_gp_end() have the barriers.  WAKE, as in reclaimer.c: who wants
+ * something writes `wanted` (or `hurry`), then looks at `state`; the thread writes `state`, then looks at
+ * those.  All seq_cst, so one of them sees the other.
+ *
+ * Pacing: a grace period that nobody hurries begins COALESCE_MS after it was asked for, so that what is
+ * freed slowly shares them.  Between two the thread sleeps for PAUSE_US: on a busy machine a thread that
+ * sleeps is run when it wakes, one that has used up its slice waits for all the others.
+ *
+ * Held by: tests/process/test_gp.c.
+ */
+#define _GNU_SOURCE
+#include <time.h>
+#include <urcu/urcu-bp.h> /* for the type of a flavour; none is linked */
+
+#include "port.h"
+#include "private.h"
+
+#define COALESCE_MS 2
+#define PAUSE_US 100
+#define NR_DOMAINS 16
+
+enum { RUNNING, COALESCING, ASLEEP };
+
+struct domain {
+	struct bma_gp gp; /* first: a struct bma_gp that is driven is one of these */
+	const struct rcu_flavor_struct *flavor;
+	_Atomic uint32_t ended; /* futex: low bits of completed */
+	_Atomic uint32_t state; /* futex of the thread */
+	_Atomic bool has_thread;
+	pthread_mutex_t running;
+};
+
+static struct domain domains[NR_DOMAINS];
+static _Atomic unsigned int nr_domains;
+static pthread_mutex_t adding = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic bool exiting;
+
+static struct domain *domain_of(struct bma_gp *gp)
+{
+	return (struct domain *)gp;
+}
+
+static void run(struct domain *d)
+{
+	pthread_mutex_lock(&d->running);
+	if (!port_load(&exiting, relaxed) && bma_gp_wanted(&d->gp)) {
+		bma_gp_begin(&d->gp);
+		d->flavor->update_synchronize_rcu();
+		bma_gp_end(&d->gp);
+	}
+	pthread_mutex_unlock(&d->running);
+}
+
+static void sleep_as(struct domain *d, uint32_t how)
+{
+	bool go;
+
+	port_store(&d->state, how, seq_cst); /* WAKE */
+	go = how == ASLEEP ? bma_gp_wanted(&d->gp) : port_load(&d->gp.hurry, seq_cst);
+	if (!go)
+		home_futex_wait(&d->state, how, how == ASLEEP ? 0 : COALESCE_MS);
+	port_store(&d->state, RUNNING, relaxed);
+}
+
+static void *driver(void *arg)
+{
+	const struct timespec pause = { .tv_nsec = PAUSE_US * 1000L };
+	struct domain *d = arg;
+
+	for (;;) {
+		while (!bma_gp_wanted(&d->gp))
+			sleep_as(d, ASLEEP);
+		sleep_as(d, COALESCING);
+		run(d);
+		nanosleep(&pause, NULL);
+	}
+	return NULL;
+}
+
+void port_gp_kick(struct bma_gp *gp, bool hurry)
+{
+	struct domain *d = domain_of(gp);
+	uint32_t state = port_load(&d->state, seq_cst);
+
+	if (state == ASLEEP || (state == COALESCING && hurry))
+		if (port_cas(&d->state, &state, RUNNING, seq_cst))
+			home_futex_wake(&d->state);
+}
+
+static void start(struct domain *d)
+{
+	if (!port_load(&d->has_thread, relaxed) && home_thread_start("bma-gp", driver, d))
+		port_store(&d->has_thread, true, release);
+}
+
+static struct domain *find(const struct rcu_flavor_struct *flavor)
+{
+	unsigned int n = port_load(&nr_domains, acquire), i;
+	struct domain *d;
+
+	for (i = 0; i < n; i++)
+		if (domains[i].flavor == flavor)
+			return &domains[i];
+	if (n == NR_DOMAINS)
+		return NULL;
+	d = &domains[n];
+	d->flavor = flavor;
+	d->gp.started = &d->gp.started_if_driven;
+	d->gp.driven = true;
+	pthread_mutex_init(&d->running, NULL);
+	port_store(&nr_domains, n + 1, release);
+	return d;
+}
+
+struct bma_gp *port_gp_of_flavor(const struct rcu_flavor_struct *flavor)
+{
+	struct domain *d;
+
+	pthread_mutex_lock(&adding);
+	d = find(flavor);
+	if (d)
+		start(d);
+	pthread_mutex_unlock(&adding);
+	return d ? &d->gp : NULL;
+}
+
+struct bma_gp *port_gp_driven(unsigned int n)
+{
+	return n < port_load(&nr_domains, acquire) ? &domains[n].gp : NULL;
+}
+
+void port_gp_ended(struct bma_gp *gp)
+{
+	struct domain *d = domain_of(gp);
+
+	if (!gp->driven)
+		return;
+	port_store(&d->ended, (uint32_t)port_load(&gp->completed, relaxed), release);
+	home_futex_wake(&d->ended);
+}
+
+bool port_gp_wait_begin(struct bma_gp *gp, bool *online)
+{
+	const struct rcu_flavor_struct *flavor = domain_of(gp)->flavor;
+
+	/* QSBR threads can be taken offline; for the other flavours that changes nothing. */
+	*online = flavor->read_ongoing();
+	if (*online)
+		flavor->thread_offline();
+	return !flavor->read_ongoing();
+}
+
+void port_gp_wait_end(struct bma_gp *gp, bool online)
+{
+	if (online)
+		domain_of(gp)->flavor->thread_online();
+}
+
+/* Our own readers wake nobody: who waits for them polls. */
+#define POLL_US 200
+
+void port_gp_sleep(struct bma_gp *gp, uint64_t completed)
+{
+	const struct timespec moment = { .tv_nsec = POLL_US * 1000L };
+	struct domain *d = domain_of(gp);
+
+	if (!gp->driven)
+		nanosleep(&moment, NULL);
+	else if (port_load(&d->has_thread, acquire))
+		home_futex_wait(&d->ended, (uint32_t)completed, 0);
+	else
+		run(d);
+}
+
+/*
+ * liburcu's libraries tear down in their own destructors, which run after this one: no grace period may
+ * begin then, and one that runs gets a moment to end.  It cannot if main left from inside a section.
+ */
+__attribute__((destructor)) static void stop(void)
+{
+	struct timespec moment = { .tv_nsec = 1000000 };
+	unsigned int i, tries;
+
+	port_store(&exiting, true, seq_cst);
+	for (i = 0; i < port_load(&nr_domains, acquire); i++)
+		for (tries = 0; tries < 50 && pthread_mutex_trylock(&domains[i].running); tries++)
+			nanosleep(&moment, NULL);
+}
