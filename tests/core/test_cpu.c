@@ -53,6 +53,42 @@ static void a_cpu_gets_a_block_when_it_is_seen(void)
 	check_fill(ma, 2, -1, -1);
 }
 
+static unsigned int wakes(void)
+{
+	static unsigned int before;
+	unsigned int now = script_calls(SCRIPT_WAKE), n = now - before;
+
+	before = now;
+	return n;
+}
+
+/* Whatever may come to lie somewhere without a call, the reclaimer is told of. */
+static void the_reclaimer_is_woken(void)
+{
+	struct bpf_mem_alloc *ma = unit_ma(64, false);
+	void *obj[4];
+
+	wakes();
+	script_fail(SCRIPT_REPLACE, 1, SCRIPT_EVER);
+	obj[0] = unit_alloc(ma);
+	assert_int_equal(wakes(), 1); /* a block */
+	script_fail(SCRIPT_REPLACE, 1, 0);
+	unit_alloc_many(ma, obj + 1, 2);
+	assert_int_equal(wakes(), 2); /* two magazines for alloc */
+	unit_free_rcu(ma, obj[0]);
+	assert_int_equal(wakes(), 1); /* one for free_rcu */
+	unit_free_rcu(ma, obj[1]);
+	assert_int_equal(wakes(), 0);
+	script_fail(SCRIPT_PUSH, 1, 1);
+	script_fail(SCRIPT_REPLACE, 1, 1);
+	unit_free_rcu(ma, obj[2]);
+	assert_int_equal(wakes(), 1); /* one that is on no CPU and has no cookie */
+	bma_reclaim();
+	bma_reclaim();
+	unit_free(ma, unit_alloc(ma));
+	assert_true(wakes() >= 1); /* the first after a harvest */
+}
+
 static void the_pair_swaps_at_the_edges(void)
 {
 	struct bpf_mem_alloc *ma = unit_ma(64, false);
@@ -440,6 +476,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		UNIT_TEST(a_cpu_gets_a_block_when_it_is_seen),
+		UNIT_TEST(the_reclaimer_is_woken),
 		UNIT_TEST(the_pair_swaps_at_the_edges),
 		UNIT_TEST(the_edge_does_not_thrash),
 		UNIT_TEST(free_rcu_fills_a_magazine_of_its_own),

@@ -57,7 +57,6 @@ static struct {
 	unsigned int taken_class[UNIT_MAX_TAKEN], nr_taken;
 	uint64_t out;
 	uint64_t lost; /* never freed, and their allocator destroyed */
-	unsigned int kept_pages; /* of metadata, by the test */
 	unsigned int at; /* point of interruption of the scene that runs */
 } unit;
 
@@ -444,13 +443,40 @@ static inline size_t unit_fixed_bytes(void)
 	       unit_leaf_bytes() + (own ? (table + unit_size - 1) & ~(unit_size - 1) : 0);
 }
 
-/* Pages of metadata that stay: the chunks' headers, and that of the table of no CPUs. */
-static inline uint64_t unit_fixed_meta(void)
+/* The size of pieces of @class. */
+static inline size_t unit_piece_bytes(unsigned int class)
 {
-	size_t table = port_nr_cpus() * sizeof(bma_cpu_ptr_t);
-	bool own = port_load(&bma_world.no_cpus, relaxed) && table <= 1u << BMA_META_MAX_SHIFT;
+	size_t bytes = (size_t)1 << (class + BMA_META_MIN_SHIFT);
 
-	return port_load(&bma_world.meta.nr_chunks, relaxed) + own + unit.kept_pages;
+	if (class == BMA_META_MAGAZINE)
+		bytes = sizeof(struct bma_magazine) > 64 ? sizeof(struct bma_magazine) : 64;
+	return bytes;
+}
+
+static inline size_t unit_free_pieces(unsigned int class)
+{
+	bma_handle_t h = bma_stack_first(&bma_world.meta.free[class]);
+	size_t n = 0;
+
+	for (; h; h = port_load((bma_link_t *)bma_piece(h), relaxed))
+		n++;
+	return n;
+}
+
+/* Every piece of metadata is free, but for the table of no CPUs; and so are the pages. */
+static inline void unit_check_meta(void)
+{
+	uint64_t pages = port_load(&bma_world.meta.nr_pages, relaxed) -
+			 port_load(&bma_world.meta.nr_chunks, relaxed);
+	size_t table = port_nr_cpus() * sizeof(bma_cpu_ptr_t), out = 0, bytes = 0;
+	unsigned int class;
+
+	if (port_load(&bma_world.no_cpus, relaxed) && table <= 1u << BMA_META_MAX_SHIFT)
+		out = unit_piece_bytes(bma_meta_class(table));
+	for (class = 0; class < BMA_META_CLASSES; class ++)
+		bytes += unit_free_pieces(class) * unit_piece_bytes(class);
+	assert_int_equal(pages, out ? 1 : 0);
+	assert_int_equal(bytes + out, pages * PORT_META_PAGE);
 }
 
 static inline void unit_begin(void)
@@ -476,7 +502,7 @@ static inline void unit_end(void)
 	assert_null(bma_world.groups);
 	assert_int_equal(script_pages_out(), unit_fixed_bytes());
 	bma_meta_trim(&bma_world.meta);
-	assert_int_equal(port_load(&bma_world.meta.nr_pages, relaxed), unit_fixed_meta());
+	unit_check_meta();
 }
 
 /* --- test programs ------------------------------------------------------------------------------ */

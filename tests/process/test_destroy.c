@@ -3,11 +3,12 @@
  * test_destroy.c - the end of an allocator, with readers inside, objects in limbo and others at work
  */
 #define _GNU_SOURCE
-#include <malloc.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "util.h"
 
@@ -50,7 +51,7 @@ static void inside_end(struct inside *r)
 	thread_join(r->thread);
 }
 
-/* --- a million objects in limbo ---------------------------------------------------------------------- */
+/* --- a million objects in limbo ---------------------------------------------------------------- */
 
 struct million {
 	const struct rcu_flavor_struct *flavor;
@@ -132,7 +133,51 @@ static void test_million(void **state)
 	assert_true(in_child(destroy_million, (void *)f->ops));
 }
 
-/* --- allocators come and go on several threads at once ------------------------------------------------ */
+/* --- where no thread can be created ------------------------------------------------------------ */
+
+static void no_threads(bool none)
+{
+	struct rlimit limit;
+
+	must(!getrlimit(RLIMIT_NPROC, &limit));
+	limit.rlim_cur = none ? 0 : limit.rlim_max;
+	must(!setrlimit(RLIMIT_NPROC, &limit));
+}
+
+/* It works all the same, and once threads can be had again, all that waits comes back. */
+static void without_threads(void *arg)
+{
+	struct bpf_mem_alloc ma;
+	void *objs[200];
+	int i;
+
+	(void)arg;
+	/* Root may have as many as it likes. */
+	must(geteuid() || !setresuid(65534, 65534, 65534));
+	no_threads(true);
+	must(!bpf_mem_alloc_init(&ma, 64, false));
+	for (i = 0; i < 200; i++)
+		must((objs[i] = bpf_mem_cache_alloc_flags(&ma, GFP_KERNEL)));
+	for (i = 0; i < 200; i++)
+		bpf_mem_cache_free_rcu(&ma, objs[i]);
+	must(stats_of(&ma).objs_waiting_rcu == 200);
+	no_threads(false);
+	await(stats_of(&ma).objs_waiting_rcu == 0);
+	no_threads(true);
+	bpf_mem_alloc_destroy(&ma);
+	no_threads(false);
+	await_nothing_left();
+}
+
+static void test_without_threads(void **state)
+{
+	(void)state;
+	if (TEST_ASAN || TEST_TSAN || under_valgrind())
+		skip();
+	assert_true(in_child(without_threads, NULL));
+}
+
+/* --- allocators come and go on several threads at once ----------------------------------------- */
 
 static void use_one(uint64_t *random)
 {
@@ -231,7 +276,7 @@ static void test_moving_threads(void **state)
 	assert_int_equal(process_stats().never_freed, lost);
 }
 
-/* --- destructors ---------------------------------------------------------------------------------------- */
+/* --- destructors ------------------------------------------------------------------------------- */
 
 #define NR_OBJS 5000
 
@@ -392,7 +437,7 @@ static void test_dtor_parts(void **state)
 	bpf_mem_alloc_destroy(&ma);
 }
 
-/* --- objects that nobody freed ---------------------------------------------------------------------------- */
+/* --- objects that nobody freed ----------------------------------------------------------------- */
 
 static void lose(int size, bool percpu, int n, const char *expect)
 {
@@ -446,6 +491,7 @@ int main(void)
 		cmocka_unit_test_prestate(test_million, (void *)&flavors[1]),
 		cmocka_unit_test_prestate(test_million, (void *)&flavors[2]),
 		cmocka_unit_test_prestate(test_million, (void *)&flavors[3]),
+		cmocka_unit_test(test_without_threads),
 	};
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_many_at_once, check_nothing_left),

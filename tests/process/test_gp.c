@@ -165,7 +165,7 @@ static void test_wrap(void **state)
 	await(done_or_ask(gp, old, true));
 }
 
-/* --- never done too early ------------------------------------------------------------------------------ */
+/* --- never done too early ---------------------------------------------------------------------- */
 
 struct box {
 	_Atomic uint64_t alive;

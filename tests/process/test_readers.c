@@ -16,7 +16,7 @@
 
 #define SIZE 64
 
-/* --- the three kinds of allocator, as one ---------------------------------------------------------- */
+/* --- the three kinds of allocator, as one ------------------------------------------------------ */
 
 enum kind { FIXED, SIZED, PERCPU, NR_KINDS };
 
@@ -66,7 +66,7 @@ static void *last_copy(struct target *t, void *obj)
 	return bpf_per_cpu_ptr(obj, cpu);
 }
 
-/* --- a reader that stays ---------------------------------------------------------------------------- */
+/* --- a reader that stays ----------------------------------------------------------------------- */
 
 struct stay {
 	struct target *t;
@@ -123,7 +123,7 @@ static void stay_end(struct stay *s)
 	thread_join(s->thread);
 }
 
-/* --- others that allocate --------------------------------------------------------------------------- */
+/* --- others that allocate ---------------------------------------------------------------------- */
 
 #define WINDOW 512
 
@@ -201,7 +201,7 @@ static bool comes_again(struct target *t, void *wanted)
 	return found;
 }
 
-/* --- tests ------------------------------------------------------------------------------------------ */
+/* --- tests ------------------------------------------------------------------------------------- */
 
 #define NEIGHBOURS 16
 

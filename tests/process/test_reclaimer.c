@@ -51,7 +51,7 @@ static void quiet(void)
 	} while (nr_rounds() != before);
 }
 
-/* --- without a thread: in a child that may have none -------------------------------------------------------- */
+/* --- without a thread: in a child that may have none ------------------------------------------- */
 
 static void no_threads(bool none)
 {
@@ -102,7 +102,7 @@ static void test_without_thread(void **state)
 	assert_true(in_child(without_thread, NULL));
 }
 
-/* --- with it --------------------------------------------------------------------------------------------------- */
+/* --- with it ----------------------------------------------------------------------------------- */
 
 static void test_wake(void **state)
 {

@@ -175,7 +175,7 @@ static void test_detach(void **state)
 	free(block);
 }
 
-/* --- somebody on the CPU, somebody from outside --------------------------------------------------------- */
+/* --- somebody on the CPU, somebody from outside ------------------------------------------------ */
 
 /* Tokens that a context has in hand. */
 struct hand {

@@ -12,6 +12,16 @@
 
 #include "util.h"
 
+/*
+ * liburcu is not instrumented, so TSan is told what a section's end orders; home/process/gp.c says the
+ * other half, after a grace period.
+ */
+#if TEST_TSAN
+void __tsan_release(void *addr);
+#else
+#define __tsan_release(addr) ((void)(addr))
+#endif
+
 /* liburcu's headers, included together, declare only the flavour of the first. */
 extern const struct rcu_flavor_struct urcu_memb_flavor, urcu_mb_flavor, urcu_qsbr_flavor,
 	urcu_bp_flavor;
@@ -202,6 +212,7 @@ void reader_enter(const struct rcu_flavor_struct *flavor)
 
 void reader_leave(const struct rcu_flavor_struct *flavor)
 {
+	__tsan_release((void *)(uintptr_t)flavor);
 	flavor->read_unlock();
 	if (is_qsbr(flavor))
 		flavor->thread_offline();
