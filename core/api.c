@@ -42,16 +42,21 @@ int bpf_mem_alloc_check_size(bool percpu, size_t size)
 
 /*
  * Sleep until what is in limbo has come back, and try again.  Objects on CPUs are fetched first, so that
- * their grace period can begin.
+ * their grace period can begin; what is on its way to the slab gets there in the round after it.
  */
 static void *alloc_wait(struct bpf_mem_cache *c)
 {
 	struct bma_group *g = c->group;
+	void *obj;
 
 	port_store(&g->want_flush, true, relaxed);
 	port_reclaim_round();
 	if (!bma_gp_wait(g->gp, bma_gp_number(g->gp)))
 		return NULL;
+	obj = bma_cpu_refill(c);
+	if (obj)
+		return obj;
+	port_reclaim_round();
 	return bma_cpu_refill(c);
 }
 

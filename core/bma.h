@@ -368,7 +368,7 @@ struct bma_magazine *bma_limbo_get(struct bpf_mem_cache *c);
 bool bma_limbo_ripen(struct bpf_mem_cache *c);
 int64_t bma_limbo_bytes(struct bma_group *g);
 void bma_limbo_close(struct bpf_mem_cache *c);
-void bma_limbo_take_all(struct bpf_mem_cache *c, struct bma_chain *chain);
+bma_handle_t bma_limbo_take(struct bpf_mem_cache *c, unsigned int bucket);
 void bma_wait_begin(struct bma_wait *wait, struct bma_gp *gp);
 bool bma_wait_done(struct bma_wait *wait, struct bma_gp *gp);
 

@@ -209,23 +209,10 @@ void bma_limbo_close(struct bpf_mem_cache *c)
 	}
 }
 
-/* Add all that is in limbo, ripe or not, to @chain. */
-void bma_limbo_take_all(struct bpf_mem_cache *c, struct bma_chain *chain)
+/* Teardown: empty a bucket, ripe or not; returns the first of what was in it. */
+bma_handle_t bma_limbo_take(struct bpf_mem_cache *c, unsigned int bucket)
 {
-	struct bma_magazine *m;
-	unsigned int i;
-	bma_handle_t h;
-
-	bma_limbo_close(c);
-	for (i = 0; i < BMA_NR_BUCKETS; i++) {
-		h = (bma_handle_t)port_xchg(&c->bucket[i], 0, acquire);
-		while (h) {
-			m = bma_piece(h);
-			h = port_load(&m->next, relaxed);
-			port_sub(&c->nr_limbo, (int64_t)m->count, relaxed);
-			bma_chain_add(chain, m);
-		}
-	}
+	return (bma_handle_t)port_xchg(&c->bucket[bucket], 0, acquire);
 }
 
 void bma_wait_begin(struct bma_wait *wait, struct bma_gp *gp)

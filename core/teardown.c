@@ -55,20 +55,29 @@ static void take_slots(struct bma_group *g, struct bpf_mem_cache *c)
 			m = bma_magazine_of(c, port_load(&block->slot[c->slot_nr].top[j], relaxed));
 			if (m)
 				take_magazine(c, m);
+			port_store(&block->slot[c->slot_nr].top[j], BMA_NO_TOP, relaxed);
 		}
 	}
 }
 
-/* All of @c's magazines to ttrace_wait. */
+/*
+ * All of @c's magazines to ttrace_wait.  Each list is taken as it is: whatever moved one thing on to the
+ * next list on the way (a limbo_put, say, that finds its bucket ripe) would fill what is drained.
+ */
 static void take_all(struct bma_group *g, struct bpf_mem_cache *c)
 {
+	unsigned int i;
+
 	take_slots(g, c);
 	take_chain(c, c->ttrace_next.first);
 	take_chain(c, bma_stack_take(&c->depot));
 	take_chain(c, bma_stack_take(&c->partial));
-	bma_limbo_take_all(c, &c->ttrace_wait);
+	take_chain(c, bma_stack_take(&c->by_rcu));
+	for (i = 0; i < BMA_NR_BUCKETS; i++)
+		take_chain(c, bma_limbo_take(c, i));
 	c->ttrace_next = (struct bma_chain){ 0 };
 	port_store(&c->nr_depot, 0, relaxed);
+	port_store(&c->nr_limbo, 0, relaxed);
 	port_store(&c->nr_ttrace, (int64_t)c->ttrace_wait.objs, relaxed);
 }
 

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT OR GPL-2.0-only
+#
+# A front for meson and ninja, which do the work: `make help` lists what there is.
+
+PYTHON ?= python3
+# For `meson setup`, when build/ is first made: make SETUP='--prefix=/usr -Dbuildtype=release'
+SETUP ?=
+# For `make demo`: the files whose words are counted; without any, the licence texts of Debian.
+FILES ?=
+
+all: build/build.ninja
+	@ninja -C build --quiet product
+
+help:
+	@echo 'make            build/libbma.so, build/libbma.a and build/bma'
+	@echo 'make demo       count words with N threads, with bma and with malloc (FILES="..." for your own)'
+	@echo 'make check      every test, also under sanitizers, and the rules of the house'
+	@echo '                (BMA_TEST_LONG=1 for the long runs too, which take many minutes)'
+	@echo 'make install    put it in place (DESTDIR=..., and SETUP="--prefix=..." at the first make)'
+	@echo 'make format     have clang-format lay out every .c and .h'
+	@echo 'make clean      remove every build directory'
+
+# Only for the first time; from then on ninja sees for itself what has changed.
+build/build.ninja:
+	@sh scripts/deps -n build
+	@echo 'Building in build/'
+	@out=$$(meson setup $(SETUP) build 2>&1) || { echo "$$out"; exit 1; }
+
+demo:
+	@sh scripts/deps build demo
+	@$(MAKE) --no-print-directory all
+	build/bma demo --plot build/demo.png $(FILES)
+
+check:
+	@sh scripts/deps build demo check
+	@$(PYTHON) scripts/check
+
+# Programs linked with the new library find it at once where it is in the linker's path.
+install: all
+	@DESTDIR='$(DESTDIR)' meson install -C build --no-rebuild --quiet
+	@test -n '$(DESTDIR)' || test "$$(id -u)" -ne 0 || ldconfig
+
+format:
+	@$(PYTHON) scripts/house --fix-format
+
+clean:
+	rm -rf build build-asan build-clang
+
+.PHONY: all help demo check install format clean

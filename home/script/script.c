@@ -1,0 +1,571 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * script.c - the door for unit tests
+ *
+ * Each entry has the semantics that port.h asks for, and checks that core uses it as port.h says: sizes and
+ * alignment, pages given back as they were taken, no process-only entry in a nested context.  Who
+ * breaks a rule ends the program, with a message.
+ *
+ * Pages come from one reserved range of addresses, from its beginning on, so that runs are alike and a
+ * late access of freed pages faults.
+ *
+ * Held by: tests/core/, all of it.
+ */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "port.h"
+#include "script.h"
+
+bool bma_reclaim(void);
+
+#define UNIT ((size_t)1 << PORT_UNIT_SHIFT)
+#define ARENA ((size_t)1 << 37)
+#define ARENA_ALIGN ((uintptr_t)1 << 32)
+#define MAX_AREAS (1u << 16)
+
+struct area {
+	char *base;
+	size_t bytes; /* 0: given back */
+};
+
+struct bma_gp {
+	const struct rcu_flavor_struct *flavor;
+	uint64_t begun, ended, wanted, hurried;
+	bool hurry; /* the next one */
+	bool in_a_hurry; /* the running one */
+};
+
+struct op {
+	unsigned int calls;
+	unsigned int fail_at, fail_count;
+};
+
+static struct {
+	struct op op[SCRIPT_NR_OPS];
+	enum script_op interrupt_op;
+	unsigned int interrupt_at; /* points still to come; 0: not armed */
+	bool interrupted;
+	unsigned int depth; /* of what interrupts */
+	bool as_thread;
+	void (*interrupt)(void *arg);
+	void *interrupt_arg;
+	unsigned int cpu, nr_cpus;
+	bool locked, trace;
+	char *next; /* free from here on */
+	size_t nr_areas, out;
+	void (*on_free)(void *pages, size_t bytes);
+	struct bma_gp gp[SCRIPT_NR_GPS];
+	unsigned int nr_reports;
+	struct script_report report[SCRIPT_REPORTS];
+} home;
+
+static struct area areas[MAX_AREAS];
+static char *arena;
+
+static void need(bool good, const char *func, const char *rule)
+{
+	if (good)
+		return;
+	fprintf(stderr, "script: %s: %s\n", func, rule);
+	abort();
+}
+
+#define NEED(good) need(good, __func__, #good)
+
+/* --- counting, failing, interrupting ------------------------------------------------------------ */
+
+static void point(enum script_op op)
+{
+	if (!home.interrupt_at || (home.interrupt_op != SCRIPT_ANY && home.interrupt_op != op) ||
+	    --home.interrupt_at)
+		return;
+	home.interrupted = true;
+	home.depth++;
+	home.interrupt(home.interrupt_arg);
+	home.depth--;
+}
+
+/* May what runs now sleep, or wait for others? */
+static bool in_process_context(void)
+{
+	return (!home.depth || home.as_thread) && !home.locked;
+}
+
+static void enter(enum script_op op)
+{
+	home.op[op].calls++;
+	point(op);
+}
+
+/* Is this call one of those that shall fail? */
+static bool fails(enum script_op op)
+{
+	struct op *o = &home.op[op];
+
+	if (!o->fail_count || (o->fail_at > 1 && o->fail_at--))
+		return false;
+	if (o->fail_count != SCRIPT_EVER)
+		o->fail_count--;
+	return true;
+}
+
+unsigned int script_calls(enum script_op op)
+{
+	return home.op[op].calls;
+}
+
+void script_fail(enum script_op op, unsigned int nth, unsigned int count)
+{
+	NEED(nth);
+	home.op[op].fail_at = nth;
+	home.op[op].fail_count = count;
+}
+
+void script_interrupt(enum script_op op, unsigned int nth, void (*fn)(void *arg), void *arg)
+{
+	home.interrupt_op = op;
+	home.interrupt_at = fn ? nth : 0;
+	home.interrupted = false;
+	home.interrupt = fn;
+	home.interrupt_arg = arg;
+}
+
+bool script_interrupted(void)
+{
+	return home.interrupted;
+}
+
+void script_as_thread(bool on)
+{
+	home.as_thread = on;
+}
+
+void script_access(void)
+{
+	enter(SCRIPT_ACCESS);
+}
+
+/* --- this CPU's magazines ----------------------------------------------------------------------- */
+
+void script_cpu(unsigned int cpu)
+{
+	NEED(cpu < home.nr_cpus);
+	home.cpu = cpu;
+}
+
+void script_nr_cpus(unsigned int nr)
+{
+	NEED(nr && !home.out);
+	home.nr_cpus = nr;
+}
+
+unsigned int port_cpu(void)
+{
+	return home.cpu;
+}
+
+unsigned int port_nr_cpus(void)
+{
+	return home.nr_cpus;
+}
+
+static bma_top_t *top_at(bma_cpu_ptr_t *cpus, size_t offset)
+{
+	struct bma_cpu *block = port_load(&cpus[home.cpu], acquire);
+
+	NEED(offset < BMA_TOP_OFFSET(block->nr_slots, 0));
+	return bma_top_at(block, offset);
+}
+
+static void *pop(bma_top_t *top)
+{
+	bma_obj_t *at = port_load(top, relaxed), obj = at[-1];
+
+	if (obj)
+		port_store(top, at - 1, relaxed);
+	return obj;
+}
+
+void *port_cpu_pop(bma_cpu_ptr_t *cpus, size_t offset)
+{
+	void *obj;
+
+	enter(SCRIPT_POP);
+	obj = fails(SCRIPT_POP) ? NULL : pop(top_at(cpus, offset));
+	point(SCRIPT_POP);
+	return obj;
+}
+
+static bool push(bma_top_t *top, void *obj)
+{
+	bma_obj_t *at = port_load(top, relaxed);
+
+	if (bma_top_is_end(at))
+		return false;
+	*at = obj;
+	port_store(top, at + 1, relaxed);
+	return true;
+}
+
+bool port_cpu_push(bma_cpu_ptr_t *cpus, size_t offset, void *obj)
+{
+	bool done;
+
+	NEED(obj);
+	enter(SCRIPT_PUSH);
+	done = !fails(SCRIPT_PUSH) && push(top_at(cpus, offset), obj);
+	point(SCRIPT_PUSH);
+	return done;
+}
+
+static bool replace(bma_top_t *top, bma_obj_t *old, bma_obj_t *new)
+{
+	if (port_load(top, relaxed) != old)
+		return false;
+	port_store(top, new, relaxed);
+	return true;
+}
+
+bool port_cpu_replace(bma_cpu_ptr_t *cpus, struct bma_cpu *block, size_t offset, bma_obj_t *old,
+		      bma_obj_t *new)
+{
+	bool done;
+
+	enter(SCRIPT_REPLACE);
+	done = !fails(SCRIPT_REPLACE) && port_load(&cpus[home.cpu], acquire) == block &&
+	       replace(top_at(cpus, offset), old, new);
+	point(SCRIPT_REPLACE);
+	return done;
+}
+
+struct bma_cpu *port_cpu_block(bma_cpu_ptr_t *cpus, unsigned int *index)
+{
+	struct bma_cpu *block;
+
+	enter(SCRIPT_BLOCK);
+	*index = home.cpu;
+	block = port_load(&cpus[home.cpu], acquire);
+	point(SCRIPT_BLOCK);
+	return block;
+}
+
+struct bma_cpu *port_cpu_detach(bma_cpu_ptr_t *cpus, unsigned int index, struct bma_cpu *fresh)
+{
+	struct bma_cpu *block = NULL;
+
+	NEED(index < home.nr_cpus && fresh);
+	enter(SCRIPT_DETACH);
+	if (!fails(SCRIPT_DETACH))
+		block = port_xchg(&cpus[index], fresh, acq_rel);
+	point(SCRIPT_DETACH);
+	return block;
+}
+
+/* --- pages -------------------------------------------------------------------------------------- */
+
+static void arena_map(void)
+{
+	char *p = mmap(NULL, ARENA + ARENA_ALIGN, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	NEED(p != MAP_FAILED);
+	arena = (char *)(((uintptr_t)p + ARENA_ALIGN - 1) & ~(ARENA_ALIGN - 1));
+}
+
+/* Make what was used of the arena as if it never had been. */
+static void arena_reset(void)
+{
+	size_t used = home.next ? (size_t)(home.next - arena) : 0;
+
+	if (!arena)
+		arena_map();
+	if (used)
+		NEED(mmap(arena, used, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == arena);
+}
+
+static struct area *area_new(size_t bytes, size_t align)
+{
+	char *base = (char *)(((uintptr_t)home.next + align - 1) & ~(align - 1));
+
+	NEED(base + bytes <= arena + ARENA && home.nr_areas < MAX_AREAS);
+	NEED(!mprotect(base, bytes, PROT_READ | PROT_WRITE));
+	home.next = base + bytes;
+	areas[home.nr_areas] = (struct area){ base, bytes };
+	return &areas[home.nr_areas++];
+}
+
+/* The area that has @p, by bisection: bases ascend. */
+static struct area *area_of(const void *p)
+{
+	size_t low = 0, high = home.nr_areas, middle;
+
+	while (high - low > 1) {
+		middle = (low + high) / 2;
+		if (areas[middle].base <= (const char *)p)
+			low = middle;
+		else
+			high = middle;
+	}
+	NEED(high && areas[low].base <= (const char *)p);
+	return &areas[low];
+}
+
+static bool whole(size_t n, size_t unit)
+{
+	return n && !(n & (unit - 1));
+}
+
+void *port_pages_alloc(size_t bytes, size_t align)
+{
+	void *pages = NULL;
+
+	NEED(whole(bytes, UNIT) && whole(align, UNIT) && !(align & (align - 1)));
+	enter(SCRIPT_PAGES_ALLOC);
+	if (!fails(SCRIPT_PAGES_ALLOC)) {
+		pages = area_new(bytes, align)->base;
+		home.out += bytes;
+	}
+	point(SCRIPT_PAGES_ALLOC);
+	return pages;
+}
+
+void port_pages_free(void *pages, size_t bytes)
+{
+	struct area *area = area_of(pages);
+
+	NEED(area->base == pages && area->bytes == bytes);
+	enter(SCRIPT_PAGES_FREE);
+	if (home.on_free)
+		home.on_free(pages, bytes);
+	area->bytes = 0;
+	home.out -= bytes;
+	NEED(!madvise(pages, bytes, MADV_DONTNEED) && !mprotect(pages, bytes, PROT_NONE));
+	point(SCRIPT_PAGES_FREE);
+}
+
+void port_pages_drop(void *pages, size_t bytes)
+{
+	struct area *area = area_of(pages);
+
+	NEED(whole((uintptr_t)pages, PORT_META_PAGE) && whole(bytes, PORT_META_PAGE));
+	NEED((char *)pages + bytes <= area->base + area->bytes);
+	enter(SCRIPT_PAGES_DROP);
+	NEED(!madvise(pages, bytes, MADV_DONTNEED));
+	point(SCRIPT_PAGES_DROP);
+}
+
+size_t script_pages_out(void)
+{
+	return home.out;
+}
+
+void script_on_pages_free(void (*fn)(void *pages, size_t bytes))
+{
+	home.on_free = fn;
+}
+
+/* --- grace periods ------------------------------------------------------------------------------ */
+
+struct bma_gp *script_gp(unsigned int which)
+{
+	NEED(which < SCRIPT_NR_GPS);
+	return &home.gp[which];
+}
+
+void script_trace(bool present)
+{
+	home.trace = present;
+}
+
+void script_gp_begin(struct bma_gp *gp)
+{
+	NEED(gp->begun == gp->ended);
+	gp->begun++;
+	gp->in_a_hurry = gp->hurry;
+	gp->hurry = false;
+}
+
+void script_gp_end(struct bma_gp *gp)
+{
+	NEED(gp->begun == gp->ended + 1);
+	gp->ended++;
+	gp->hurried += gp->in_a_hurry;
+}
+
+void script_gp_pass(struct bma_gp *gp, unsigned int n)
+{
+	while (n--) {
+		script_gp_begin(gp);
+		script_gp_end(gp);
+	}
+}
+
+uint64_t script_gp_begun(const struct bma_gp *gp)
+{
+	return gp->begun;
+}
+
+uint64_t script_gp_ended(const struct bma_gp *gp)
+{
+	return gp->ended;
+}
+
+uint64_t script_gp_wanted(const struct bma_gp *gp)
+{
+	return gp->wanted;
+}
+
+struct bma_gp *port_gp_of_flavor(const struct rcu_flavor_struct *flavor)
+{
+	NEED(in_process_context());
+	enter(SCRIPT_FLAVOR);
+	return fails(SCRIPT_FLAVOR) ? NULL : &home.gp[flavor ? 1 : 0];
+}
+
+struct bma_gp *port_gp_trace(void)
+{
+	return home.trace ? &home.gp[SCRIPT_TRACE] : NULL;
+}
+
+bma_cookie_t port_gp_snapshot(struct bma_gp *gp)
+{
+	bma_cookie_t cookie;
+
+	enter(SCRIPT_SNAPSHOT);
+	cookie = (bma_cookie_t)(gp->begun + 1);
+	point(SCRIPT_SNAPSHOT);
+	return cookie;
+}
+
+/* How many must end until @cookie's has: 1, 2, or 0 if it has. */
+static bma_cookie_t left(const struct bma_gp *gp, bma_cookie_t cookie)
+{
+	bma_cookie_t n = (bma_cookie_t)(cookie - gp->ended);
+
+	return n <= 2 ? n : 0;
+}
+
+bool port_gp_done(struct bma_gp *gp, bma_cookie_t cookie)
+{
+	bool done;
+
+	enter(SCRIPT_DONE);
+	done = !left(gp, cookie);
+	point(SCRIPT_DONE);
+	return done;
+}
+
+void port_gp_request(struct bma_gp *gp, bma_cookie_t cookie, bool hurry)
+{
+	uint64_t number;
+
+	enter(SCRIPT_REQUEST);
+	number = gp->ended + left(gp, cookie);
+	home.op[SCRIPT_HURRY].calls += hurry;
+	gp->hurry |= hurry;
+	if (number > gp->wanted)
+		gp->wanted = number;
+	point(SCRIPT_REQUEST);
+}
+
+bool port_gp_wait(struct bma_gp *gp, bma_cookie_t cookie)
+{
+	NEED(in_process_context());
+	enter(SCRIPT_WAIT);
+	if (fails(SCRIPT_WAIT))
+		return false;
+	while (left(gp, cookie)) {
+		if (gp->begun == gp->ended)
+			script_gp_begin(gp);
+		script_gp_end(gp);
+	}
+	point(SCRIPT_WAIT);
+	return true;
+}
+
+static struct bma_gp_counts counts(const struct bma_gp *gp)
+{
+	return (struct bma_gp_counts){ gp->ended - (SCRIPT_GP_FIRST - 1), gp->hurried };
+}
+
+struct bma_gp_counts port_gp_counts(struct bma_gp *gp)
+{
+	struct bma_gp_counts sum = { 0 };
+	unsigned int i;
+
+	if (gp)
+		return counts(gp);
+	for (i = 0; i < SCRIPT_NR_GPS; i++) {
+		sum.ended += counts(&home.gp[i]).ended;
+		sum.hurried += counts(&home.gp[i]).hurried;
+	}
+	return sum;
+}
+
+void port_yield(void)
+{
+	enter(SCRIPT_YIELD);
+	point(SCRIPT_YIELD);
+}
+
+/* --- the reclaimer, reports --------------------------------------------------------------------- */
+
+void port_reclaim_wake(void)
+{
+	enter(SCRIPT_WAKE);
+	point(SCRIPT_WAKE);
+}
+
+void port_reclaim_round(void)
+{
+	NEED(in_process_context());
+	enter(SCRIPT_ROUND);
+	bma_reclaim();
+}
+
+void port_reclaim_lock(void)
+{
+	NEED(in_process_context());
+	home.locked = true;
+}
+
+void port_reclaim_unlock(void)
+{
+	NEED(home.locked);
+	home.locked = false;
+}
+
+void port_report(const char *func, const char *what, const void *ptr, uint64_t count, uint64_t size)
+{
+	if (home.nr_reports < SCRIPT_REPORTS)
+		home.report[home.nr_reports] =
+			(struct script_report){ func, what, ptr, count, size };
+	home.nr_reports++;
+}
+
+unsigned int script_nr_reports(void)
+{
+	return home.nr_reports;
+}
+
+const struct script_report *script_report(unsigned int nr)
+{
+	NEED(nr < home.nr_reports && nr < SCRIPT_REPORTS);
+	return &home.report[nr];
+}
+
+void script_reset(void)
+{
+	unsigned int i;
+
+	arena_reset();
+	__builtin_memset(&home, 0, sizeof(home));
+	home.nr_cpus = 1;
+	home.next = arena;
+	for (i = 0; i < SCRIPT_NR_GPS; i++)
+		home.gp[i].begun = home.gp[i].ended = SCRIPT_GP_FIRST - 1;
+}

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * test_pages.c - home/process/pages.c: memory from the system
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "port.h"
+#include "util.h"
+
+#define UNIT ((size_t)1 << PORT_UNIT_SHIFT)
+#define REGION ((size_t)4 << 20)
+
+/* Is there a mapping at @p? */
+static bool is_mapped(void *p)
+{
+	unsigned char there;
+
+	return !mincore(p, 4096, &there);
+}
+
+static void *get(size_t bytes, size_t align)
+{
+	void *p;
+
+	errno = 4321;
+	p = port_pages_alloc(bytes, align);
+	assert_int_equal(errno, 4321);
+	return p;
+}
+
+static void put(void *p, size_t bytes)
+{
+	errno = 4321;
+	port_pages_free(p, bytes);
+	assert_int_equal(errno, 4321);
+}
+
+static void check_new(void *p, size_t bytes, size_t align)
+{
+	assert_non_null(p);
+	assert_false((uintptr_t)p & (align - 1));
+	assert_true(is_zero(p, bytes));
+	memset(p, 0xa5, bytes);
+}
+
+static void test_sizes(void **state)
+{
+	static const size_t units[] = { 1, 2, 3, 7, 16, 31, 32, 33, 64, 65, 100, 300 };
+	size_t i, align, bytes;
+	int turn;
+	void *p;
+
+	(void)state;
+	for (turn = 0; turn < 3; turn++) {
+		for (i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+			bytes = units[i] * UNIT;
+			for (align = UNIT; align <= 32 * UNIT; align *= 2) {
+				p = get(bytes, align);
+				check_new(p, bytes, align);
+				put(p, bytes);
+			}
+		}
+	}
+}
+
+/* What was given back is zero when it comes again. */
+static void test_reuse(void **state)
+{
+	void *p = get(UNIT, UNIT), *q;
+	int i;
+
+	(void)state;
+	check_new(p, UNIT, UNIT);
+	for (i = 0; i < 100; i++) {
+		put(p, UNIT);
+		q = get(UNIT, UNIT);
+		check_new(q, UNIT, UNIT);
+		p = q;
+	}
+	put(p, UNIT);
+}
+
+static void test_apart(void **state)
+{
+	enum { N = 400 };
+	static void *p[N];
+	size_t bytes, i;
+
+	(void)state;
+	for (i = 0; i < N; i++) {
+		bytes = (i % 5 + 1) * UNIT;
+		p[i] = get(bytes, UNIT);
+		check_new(p[i], bytes, UNIT);
+		fill(p[i], bytes, i);
+	}
+	for (i = 0; i < N; i++)
+		assert_true(is_filled(p[i], (i % 5 + 1) * UNIT, i));
+	for (i = 0; i < N; i++)
+		put(p[(i * 7) % N], ((i * 7) % N % 5 + 1) * UNIT);
+}
+
+/* Memory and address space go back: at most one region is kept. */
+static void test_back(void **state)
+{
+	enum { N = 64 * 8 };
+	static void *p[N];
+	size_t before, i, mapped = 0;
+
+	(void)state;
+	put(get(UNIT, UNIT), UNIT);
+	before = rss();
+	for (i = 0; i < N; i++) {
+		p[i] = get(UNIT, UNIT);
+		memset(p[i], 1, UNIT);
+	}
+	if (is_plain())
+		assert_true(rss() >= before + N * UNIT * 9 / 10);
+	for (i = 0; i < N; i++)
+		put(p[i], UNIT);
+	if (is_plain())
+		assert_true(rss() < before + (1 << 20));
+	for (i = 0; i < N; i++)
+		mapped += is_mapped(p[i]);
+	if (!TEST_TSAN)
+		assert_true(mapped <= 64);
+}
+
+static void test_drop(void **state)
+{
+	size_t bytes = 4 * UNIT;
+	char *p = get(bytes, UNIT);
+
+	(void)state;
+	memset(p, 7, bytes);
+	errno = 99;
+	port_pages_drop(p + PORT_META_PAGE, 2 * PORT_META_PAGE);
+	assert_int_equal(errno, 99);
+	assert_int_equal(p[PORT_META_PAGE - 1], 7);
+	assert_true(is_zero(p + PORT_META_PAGE, 2 * PORT_META_PAGE));
+	assert_int_equal(p[3 * PORT_META_PAGE], 7);
+	memset(p, 8, bytes);
+	put(p, bytes);
+}
+
+/* --- threads ----------------------------------------------------------------------------------- */
+
+struct worker {
+	uint64_t random;
+	unsigned long times;
+	pthread_t thread;
+};
+
+static void swap_one(struct worker *w, void **p, size_t *bytes)
+{
+	if (*p) {
+		must(is_filled(*p, 64, (uintptr_t)*p));
+		must(is_filled((char *)*p + *bytes - 64, 64, (uintptr_t)p));
+		port_pages_free(*p, *bytes);
+	}
+	*bytes = (rnd(&w->random) % (rnd(&w->random) % 8 ? 4 : 40) + 1) * UNIT;
+	*p = port_pages_alloc(*bytes, UNIT);
+	must(*p && is_zero(*p, 64) && is_zero((char *)*p + *bytes - 64, 64));
+	fill(*p, 64, (uintptr_t)*p);
+	fill((char *)*p + *bytes - 64, 64, (uintptr_t)p);
+}
+
+static void *swap(void *arg)
+{
+	enum { OWN = 40 };
+	struct worker *w = arg;
+	size_t bytes[OWN] = { 0 };
+	void *p[OWN] = { NULL };
+	unsigned long i;
+
+	for (i = 0; i < w->times; i++) {
+		unsigned int at = rnd(&w->random) % OWN;
+
+		swap_one(w, &p[at], &bytes[at]);
+	}
+	for (i = 0; i < OWN; i++)
+		if (p[i])
+			port_pages_free(p[i], bytes[i]);
+	return NULL;
+}
+
+static void test_threads(void **state)
+{
+	struct worker w[4];
+	int i;
+
+	(void)state;
+	for (i = 0; i < 4; i++) {
+		w[i] = (struct worker){ (uint64_t)i + 1, turns(10000, 1000000), 0 };
+		thread_start(&w[i].thread, swap, &w[i]);
+	}
+	for (i = 0; i < 4; i++)
+		thread_join(w[i].thread);
+}
+
+/* --- no memory --------------------------------------------------------------------------------- */
+
+static void limit_as(size_t more)
+{
+	struct rlimit limit;
+	unsigned long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	must(f && fscanf(f, "%lu", &pages) == 1);
+	fclose(f);
+	must(!getrlimit(RLIMIT_AS, &limit));
+	limit.rlim_cur = more == SIZE_MAX ? limit.rlim_max : pages * 4096 + more;
+	must(!setrlimit(RLIMIT_AS, &limit));
+}
+
+/* With so much address space left: as much as fits is had, then NULL, and it all can be given back. */
+static void starve(void *arg)
+{
+	enum { MAX = 4096 };
+	static void *p[MAX];
+	size_t more = (size_t)(uintptr_t)arg, n = 0, i;
+
+	limit_as(more);
+	errno = 17;
+	for (; n < MAX && (p[n] = port_pages_alloc(UNIT, UNIT)); n++)
+		fill(p[n], UNIT, n);
+	must(errno == 17);
+	must(n < MAX && n * UNIT <= more);
+	must(!port_pages_alloc(UNIT, UNIT));
+	must(!port_pages_alloc(300 * UNIT, UNIT));
+	/* Without room for a region and its alignment single units are still to be had. */
+	must(n * UNIT + REGION >= more / 2 - more / 8);
+	for (i = 0; i < n; i++) {
+		must(is_filled(p[i], UNIT, i));
+		port_pages_free(p[i], UNIT);
+	}
+	limit_as(SIZE_MAX);
+	for (i = 0; i < 100; i++) {
+		p[i] = port_pages_alloc(UNIT, UNIT);
+		must(p[i] && is_zero(p[i], UNIT));
+	}
+	for (i = 0; i < 100; i++)
+		port_pages_free(p[i], UNIT);
+}
+
+static void test_starve(void **state)
+{
+	size_t more;
+
+	(void)state;
+	/* A sanitizer's own mappings come in between. */
+	if (TEST_ASAN || TEST_TSAN || under_valgrind())
+		skip();
+	for (more = 0; more <= 6 * REGION; more = more ? more * 3 / 2 : UNIT)
+		assert_true(in_child(starve, (void *)(uintptr_t)more));
+}
+
+/* The allocator above it: NULL when there is nothing, frees that go on, and all is well again later. */
+struct starve {
+	size_t more;
+	bool reader; /* the thread has been a reader before */
+};
+
+static void starve_allocator(void *arg)
+{
+	enum { MAX = 100000 };
+	struct starve *how = arg;
+	static void *p[MAX];
+	struct bpf_mem_alloc ma, other;
+	size_t n = 0, i;
+
+	must(!bpf_mem_alloc_init(&ma, 4096, false));
+	bpf_mem_cache_free(&ma, bpf_mem_cache_alloc(&ma));
+	if (how->reader)
+		flavors[3].ops->read_ongoing();
+	limit_as(how->more);
+	for (; n < MAX && (p[n] = bpf_mem_cache_alloc(&ma)); n++)
+		fill(p[n], 4096, n);
+	must(n < MAX);
+	must(!bpf_mem_cache_alloc_flags(&ma, GFP_KERNEL));
+	must(stats_of(&ma).refusals >= 2);
+	i = (size_t)bpf_mem_alloc_init(&other, 64, false);
+	must(!(int)i || (int)i == -ENOMEM);
+	for (i = 0; i < n; i++) {
+		must(is_filled(p[i], 4096, i));
+		if (i % 2)
+			bpf_mem_cache_free_rcu(&ma, p[i]);
+		else
+			bpf_mem_cache_free(&ma, p[i]);
+	}
+	must(!stats_of(&ma).objs_in_use);
+	/* With nothing but what is in limbo: wait for it. */
+	p[0] = bpf_mem_cache_alloc_flags(&ma, GFP_KERNEL);
+	must(!n || p[0]);
+	bpf_mem_cache_free(&ma, p[0]);
+	limit_as(SIZE_MAX);
+	for (i = 0; i < 1000; i++)
+		must((p[i] = bpf_mem_cache_alloc(&ma)));
+	for (i = 0; i < 1000; i++)
+		bpf_mem_cache_free(&ma, p[i]);
+	bpf_mem_alloc_destroy(&ma);
+	bpf_mem_alloc_destroy(&other);
+	await_nothing_left();
+	must(!process_stats().never_freed);
+}
+
+static void starve_allocators(bool reader)
+{
+	struct starve how = { 0, reader };
+
+	if (TEST_ASAN || TEST_TSAN || under_valgrind())
+		skip();
+	for (; how.more <= 6 * REGION; how.more = how.more ? how.more * 2 : UNIT)
+		assert_true(in_child(starve_allocator, &how));
+}
+
+static void test_starve_allocator(void **state)
+{
+	(void)state;
+	starve_allocators(true);
+}
+
+/* A wait for readers must not need memory either: urcu-bp registers whoever asks it, or aborts. */
+static void test_starve_no_reader(void **state)
+{
+	(void)state;
+	starve_allocators(false);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		/* They fork, so they come first. */
+		cmocka_unit_test(test_starve),
+		cmocka_unit_test(test_starve_allocator),
+		cmocka_unit_test(test_starve_no_reader),
+		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_reuse),
+		cmocka_unit_test(test_apart),
+		cmocka_unit_test(test_back),
+		cmocka_unit_test(test_drop),
+		cmocka_unit_test(test_threads),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

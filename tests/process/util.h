@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * util.h - what the semantics tests share
+ *
+ * Only a test's main thread may use cmocka's assertions (they longjmp); other threads, signal handlers
+ * and forked children use must(), which says where and aborts.
+ */
+#ifndef BMA_TEST_UTIL_H
+#define BMA_TEST_UTIL_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <urcu/flavor.h>
+#include <bma/bpf_mem_alloc.h>
+#include <bma/stats.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define TEST_ASAN 1
+#elif defined(__SANITIZE_THREAD__)
+#define TEST_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TEST_ASAN 1
+#elif __has_feature(thread_sanitizer)
+#define TEST_TSAN 1
+#endif
+#endif
+#ifndef TEST_ASAN
+#define TEST_ASAN 0
+#endif
+#ifndef TEST_TSAN
+#define TEST_TSAN 0
+#endif
+
+#define must(cond)                                                                                 \
+	do {                                                                                       \
+		if (!(cond))                                                                       \
+			must_have(__FILE__, __LINE__, #cond);                                      \
+	} while (0)
+void must_have(const char *file, int line, const char *what) __attribute__((noreturn));
+
+/* Have @cond become true within WAIT_S; polls. */
+#define WAIT_S 30
+#define await(cond)                                                                                \
+	do {                                                                                       \
+		double give_up_ = now() + WAIT_S;                                                  \
+		while (!(cond)) {                                                                  \
+			must(now() < give_up_ && #cond);                                           \
+			sleep_us(200);                                                             \
+		}                                                                                  \
+	} while (0)
+
+/* Seconds, on a clock that only goes forward. */
+double now(void);
+void sleep_us(unsigned int us);
+
+/* Under valgrind, as scripts/check may say with BMA_TEST_VALGRIND=1: no timing, little work. */
+bool under_valgrind(void);
+/* Is memory measured as the system sees it, and time as it is? */
+bool is_plain(void);
+/* @usual turns of a loop; @full with BMA_TEST_LONG=1; a part of @usual where turns are slow. */
+unsigned long turns(unsigned long usual, unsigned long full);
+bool is_long(void);
+
+/* Bytes of this process that are in memory. */
+size_t rss(void);
+
+/* CPUs this process may use: how many, and the number of the nth. */
+unsigned int nr_cpus_here(void);
+int cpu_here(unsigned int nth);
+/* Keep this thread on the nth of them (modulo their number), or let it go. */
+void pin(unsigned int nth);
+void unpin(void);
+
+void thread_start(pthread_t *thread, void *(*fn)(void *), void *arg);
+void thread_join(pthread_t thread);
+
+/* Run @fn in a child, which must not have used bma before the fork; true if it ended well. */
+bool in_child(void (*fn)(void *arg), void *arg);
+
+/* What is written on stderr between the two goes to a buffer; @end returns it, valid until the next. */
+void stderr_begin(void);
+const char *stderr_end(void);
+
+/* The four flavours, by name. */
+struct flavor {
+	const char *name;
+	const struct rcu_flavor_struct *ops;
+};
+#define NR_FLAVORS 4
+extern const struct flavor flavors[NR_FLAVORS];
+bool is_qsbr(const struct rcu_flavor_struct *flavor);
+
+/* A section of any flavour, in a thread that is registered: for QSBR, being online. */
+void reader_enter(const struct rcu_flavor_struct *flavor);
+void reader_leave(const struct rcu_flavor_struct *flavor);
+
+/* Random numbers, fast, one state for each thread. */
+static inline uint64_t rnd(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+/* Bytes of an object that tell whose it is: fill it, or find out that they are all as they were. */
+void fill(void *obj, size_t bytes, uint64_t seed);
+bool is_filled(const void *obj, size_t bytes, uint64_t seed);
+bool is_zero(const void *obj, size_t bytes);
+
+/* Sorts, and says whether some pointer is there twice. */
+bool has_twins(void **objs, size_t n);
+
+/*
+ * Snapshots; and: has the library given everything back, with no allocator left, dying or not?  They are
+ * inline because a program that brings its own core has none of these.
+ */
+static inline struct bpf_mem_stats stats_of(const struct bpf_mem_alloc *ma)
+{
+	struct bpf_mem_stats s;
+
+	bpf_mem_alloc_stats(ma, &s);
+	return s;
+}
+
+static inline struct bpf_mem_stats process_stats(void)
+{
+	struct bpf_mem_stats s;
+
+	bpf_mem_process_stats(&s);
+	return s;
+}
+
+static inline bool nothing_left(void)
+{
+	struct bpf_mem_stats s = process_stats();
+
+	return !(s.allocators | s.dying | s.spans | s.bytes_spans | s.magazines | s.objs_in_use |
+		 s.objs_free | s.objs_waiting_rcu | s.objs_waiting_ttrace | s.bytes_in_use |
+		 s.bytes_free | s.bytes_waiting_rcu | s.bytes_waiting_ttrace);
+}
+
+static inline void await_nothing_left(void)
+{
+	await(nothing_left());
+}
+
+/* cmocka teardown. */
+static inline int check_nothing_left(void **state)
+{
+	double give_up = now() + 10;
+	struct bpf_mem_stats s;
+
+	(void)state;
+	while (!nothing_left() && now() < give_up)
+		sleep_us(200);
+	if (nothing_left())
+		return 0;
+	s = process_stats();
+	print_error(
+		"left: %lu allocators, %lu dying, %lu spans, %lu in use, %lu free, %lu in limbo\n",
+		s.allocators, s.dying, s.spans, s.objs_in_use, s.objs_free, s.objs_waiting_rcu);
+	return -1;
+}
+
+#endif /* BMA_TEST_UTIL_H */
