@@ -21,6 +21,7 @@
  * Held by: tests/process/test_gp.c.
  */
 #define _GNU_SOURCE
+#include <stdlib.h>
 #include <time.h>
 #include <urcu/urcu-bp.h> /* for the type of a flavour; none is linked */
 
@@ -105,6 +106,21 @@ static void start(struct domain *d)
 		port_store(&d->has_thread, true, release);
 }
 
+/*
+ * At exit.  liburcu's libraries tear down in their destructors, which come later: no grace period may begin
+ * then, and one that runs gets a moment to end.  It cannot if main left from inside a section.
+ */
+static void stop(void)
+{
+	struct timespec moment = { .tv_nsec = 1000000 };
+	unsigned int i, tries;
+
+	port_store(&exiting, true, seq_cst);
+	for (i = 0; i < port_load(&nr_domains, acquire); i++)
+		for (tries = 0; tries < 50 && pthread_mutex_trylock(&domains[i].running); tries++)
+			nanosleep(&moment, NULL);
+}
+
 static struct domain *find(const struct rcu_flavor_struct *flavor)
 {
 	unsigned int n = port_load(&nr_domains, acquire), i;
@@ -115,6 +131,8 @@ static struct domain *find(const struct rcu_flavor_struct *flavor)
 			return &domains[i];
 	if (n == NR_DOMAINS)
 		return NULL;
+	if (!n)
+		atexit(stop);
 	d = &domains[n];
 	d->flavor = flavor;
 	d->gp.started = &d->gp.started_if_driven;
@@ -182,19 +200,4 @@ void port_gp_sleep(struct bma_gp *gp, uint64_t completed)
 		home_futex_wait(&d->ended, (uint32_t)completed, 0);
 	else
 		run(d);
-}
-
-/*
- * liburcu's libraries tear down in their own destructors, which run after this one: no grace period may
- * begin then, and one that runs gets a moment to end.  It cannot if main left from inside a section.
- */
-__attribute__((destructor)) static void stop(void)
-{
-	struct timespec moment = { .tv_nsec = 1000000 };
-	unsigned int i, tries;
-
-	port_store(&exiting, true, seq_cst);
-	for (i = 0; i < port_load(&nr_domains, acquire); i++)
-		for (tries = 0; tries < 50 && pthread_mutex_trylock(&domains[i].running); tries++)
-			nanosleep(&moment, NULL);
 }

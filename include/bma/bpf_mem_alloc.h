@@ -70,7 +70,7 @@ int bpf_mem_alloc_init_flavor(struct bpf_mem_alloc *ma, int size, bool percpu,
 /*
  * The same for the readers of this translation unit: where a liburcu flavour is mapped before this
  * header (<urcu.h>, or <urcu/urcu-memb.h> with URCU_API_MAP), that one, as in cds_lfht_new(); where
- * no flavour is included, urcu-bp.  Where flavours are included unmapped there is no right default:
+ * no flavour is included, those of <bma/rcu.h>.  Where flavours are included unmapped there is no right default:
  * the call does not compile.
  */
 #if defined(rcu_flavor)
@@ -99,7 +99,7 @@ int bpf_mem_alloc_init(struct bpf_mem_alloc *ma, int size, bool percpu);
  * A kmalloc-like per-CPU allocator: made empty by the first call, each size class added by the
  * second (@size bytes, 1 to 4096, rounded up to its class; adding a class twice is harmless).  An
  * allocation of a class that was not added returns NULL.  @objcg, if not NULL, is charged; the
- * allocator takes a reference of its own.  Readers are urcu-bp's.
+ * allocator takes a reference of its own.  Readers are those of <bma/rcu.h>.
  *
  * Return 0, -EINVAL (@size is of no class, or @ma was not made by bpf_mem_alloc_percpu_init()) or
  * -ENOMEM.  Context: process.
