@@ -10,13 +10,15 @@
 
 static const struct bench *const benches[] = {
 	&htab_mem_bench,
+	&flood_bench,
 };
 
 static enum exit_code print_help(void)
 {
 	printf("Usage: bma bench [NAME] [OPTION...]\n"
 	       "\n"
-	       "Run the benchmark NAME, or all of them, each with the OPTIONs given.\n"
+	       "Run the benchmark NAME, or all of them, each with the OPTIONs given; all of them know\n"
+	       "--readers, --seconds, --rounds and --json.\n"
 	       "\n"
 	       "Benchmarks:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(benches); i++)
@@ -67,6 +69,6 @@ static enum exit_code bench(int argc, char **argv)
 
 const struct command bench_command = {
 	.name = "bench",
-	.summary = "measure, beside malloc + call_rcu",
+	.summary = "measure, beside malloc with call_rcu and its like",
 	.run = bench,
 };

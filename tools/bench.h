@@ -7,6 +7,7 @@
  *   bench_htab_report.c htab-mem: tables and JSON
  *   bench_htab_run.c    htab-mem: one use case with one contestant, in a child process
  *   bench_htab_cases.c  htab-mem: what the producers of each use case do
+ *   bench_flood.c       flood: options and rounds; bench_flood.h has the other parts
  */
 #ifndef BMA_BENCH_H
 #define BMA_BENCH_H
@@ -21,5 +22,8 @@ struct bench {
 };
 
 extern const struct bench htab_mem_bench;
+extern const struct bench flood_bench;
+
+#define MAX_ROUNDS 99
 
 #endif /* BMA_BENCH_H */

@@ -22,7 +22,6 @@
  * process of its own.
  */
 #define _GNU_SOURCE
-#include "bench.h"
 #include "bench_htab.h"
 #include "child.h"
 

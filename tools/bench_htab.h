@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "bench.h"
 #include "contestant.h"
 #include "htab.h"
 #include "sampler.h"
@@ -88,7 +89,6 @@ struct producer {
 };
 
 #define NR_CONTESTANTS 3
-#define MAX_ROUNDS 99
 
 /* What is reported of a run, in the order of the columns. */
 enum figure {

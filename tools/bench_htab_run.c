@@ -147,7 +147,11 @@ static void run_threads(struct htab_race *race, struct producer *producers, stru
 static bool sample_threads(struct htab_race *race, struct producer *producers,
 			   struct reader *readers)
 {
-	struct sampler sampler = { .log = &race->run->result->log, .pool = &race->pool };
+	struct sampler sampler = {
+		.log = &race->run->result->log,
+		.measure = pool_measure,
+		.source = &race->pool,
+	};
 
 	if (sampler_start(&sampler))
 		return false;

@@ -27,3 +27,10 @@ int pool_close(struct pool *pool)
 	pool->how->drain(pool);
 	return pool->how->close(pool);
 }
+
+void pool_measure(const void *arg, struct memory_usage *usage)
+{
+	const struct pool *pool = arg;
+
+	pool->how->measure(pool, usage);
+}

@@ -15,17 +15,12 @@
 #include <urcu.h>
 #include <bma/bpf_mem_alloc.h>
 
+#include "sampler.h"
+
 struct pool {
 	const struct contestant *how;
 	size_t size;
 	struct bpf_mem_alloc ma; /* bma's contestants only */
-};
-
-/* What a pool holds at one moment, in bytes. */
-struct pool_usage {
-	uint64_t limbo; /* retired, waiting for readers */
-	uint64_t held; /* see the contestant */
-	uint64_t grace_periods;
 };
 
 struct contestant {
@@ -42,8 +37,8 @@ struct contestant {
 	/* Give back an object that readers may still see, or one that none ever saw. */
 	void (*retire)(struct pool *pool, void *obj);
 	void (*discard)(struct pool *pool, void *obj);
-	/* May run beside all of the above. */
-	void (*measure)(const struct pool *pool, struct pool_usage *usage);
+	/* "Held" is the contestant's to define.  May run beside all of the above. */
+	void (*measure)(const struct pool *pool, struct memory_usage *usage);
 	/* Wait, for a time with an end, until nothing is in limbo; then let the pool go. */
 	void (*drain)(struct pool *pool);
 	/* 0, or -1 if the contestant's own books say that something went wrong. */
@@ -59,5 +54,8 @@ int pool_open(struct pool *pool, const struct contestant *how, size_t size);
 
 /* Drain and close @pool; 0, or -1 after a message. */
 int pool_close(struct pool *pool);
+
+/* What @pool, a struct pool, holds: for a sampler. */
+void pool_measure(const void *pool, struct memory_usage *usage);
 
 #endif /* BMA_CONTESTANT_H */

@@ -35,7 +35,7 @@ static void bma_free_rcu(struct pool *pool, void *obj)
 	bpf_mem_cache_free_rcu(&pool->ma, obj);
 }
 
-static void bma_measure(const struct pool *pool, struct pool_usage *usage)
+static void bma_measure(const struct pool *pool, struct memory_usage *usage)
 {
 	struct bpf_mem_stats stats;
 
@@ -49,7 +49,7 @@ static void bma_drain(struct pool *pool)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };
 	uint64_t start = now_ns();
-	struct pool_usage usage;
+	struct memory_usage usage;
 
 	do {
 		bma_measure(pool, &usage);

@@ -166,11 +166,12 @@ static bool count_and_check(struct race *race, pthread_t *threads, struct reader
 	struct demo_result *result = race->run->result;
 	struct sampler sampler = {
 		.log = &result->log,
-		.pool = &race->pool,
+		.measure = pool_measure,
+		.source = &race->pool,
 		.tick = show_progress,
 		.tick_arg = race,
 	};
-	struct pool_usage usage;
+	struct memory_usage usage;
 	bool fine;
 
 	progress_start(&race->progress, race->run->name);

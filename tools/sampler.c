@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * sampler.c - a thread that measures memory every few milliseconds
+ * sampler.c - a thread that measures memory every millisecond
  *
- * Limbo and held memory are what the pool says.  The resident set is the kernel's: sampled from
+ * Limbo and held memory are what the source says.  The resident set is the kernel's: sampled from
  * /proc/self/statm, its peak from VmHWM of /proc/self/status, which misses nothing.
  */
 #define _GNU_SOURCE
@@ -61,29 +61,44 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+static struct sample merge(const struct sample *a, const struct sample *b)
+{
+	return (struct sample){
+		.seconds = a->seconds,
+		.limbo = max_u64(a->limbo, b->limbo),
+		.held = max_u64(a->held, b->held),
+		.rss = max_u64(a->rss, b->rss),
+	};
+}
+
 static void merge_neighbours(struct memory_log *log)
 {
-	for (unsigned int i = 0; i < log->nr / 2; i++) {
-		const struct sample *a = &log->samples[2 * i];
-		const struct sample *b = a + 1;
-
-		log->samples[i] = (struct sample){
-			.seconds = a->seconds,
-			.limbo = max_u64(a->limbo, b->limbo),
-			.held = max_u64(a->held, b->held),
-			.rss = max_u64(a->rss, b->rss),
-		};
-	}
+	for (unsigned int i = 0; i < log->nr / 2; i++)
+		log->samples[i] = merge(&log->samples[2 * i], &log->samples[2 * i + 1]);
 	log->nr /= 2;
+	log->per_sample *= 2;
+}
+
+static void keep(struct memory_log *log, const struct sample *sample)
+{
+	if (log->nr && log->in_last < log->per_sample) {
+		log->samples[log->nr - 1] = merge(&log->samples[log->nr - 1], sample);
+		log->in_last++;
+		return;
+	}
+	if (log->nr == SAMPLES_MAX)
+		merge_neighbours(log);
+	log->samples[log->nr++] = *sample;
+	log->in_last = 1;
 }
 
 static void take_sample(struct sampler *s)
 {
 	struct memory_log *log = s->log;
-	struct pool_usage usage;
+	struct memory_usage usage;
 	struct sample sample;
 
-	s->pool->how->measure(s->pool, &usage);
+	s->measure(s->source, &usage);
 	sample = (struct sample){
 		.seconds = seconds_since(s->start_ns),
 		.limbo = usage.limbo,
@@ -95,17 +110,13 @@ static void take_sample(struct sampler *s)
 	log->limbo_peak = max_u64(log->limbo_peak, sample.limbo);
 	log->held_peak = max_u64(log->held_peak, sample.held);
 	log->rss_peak = max_u64(log->rss_peak, sample.rss);
-	if (log->nr == SAMPLES_MAX) {
-		merge_neighbours(log);
-		s->interval_ns *= 2;
-	}
-	log->samples[log->nr++] = sample;
+	keep(log, &sample);
 }
 
 /* Until the next sample is due; true if the sampler is to stop.  Called with the lock held. */
 static bool wait_until_due(struct sampler *s)
 {
-	uint64_t due_ns = now_ns() + s->interval_ns;
+	uint64_t due_ns = now_ns() + SAMPLE_NS;
 	const struct timespec due = {
 		.tv_sec = (time_t)(due_ns / 1000000000u),
 		.tv_nsec = (long)(due_ns % 1000000000u),
@@ -142,8 +153,8 @@ int sampler_start(struct sampler *s)
 	pthread_condattr_destroy(&attr);
 	pthread_mutex_init(&s->lock, NULL);
 	s->stop = false;
-	s->interval_ns = SAMPLE_FIRST_NS;
 	s->start_ns = now_ns();
+	s->log->per_sample = 1;
 	s->log->rss_before = rss_now();
 	take_sample(s);
 	err = pthread_create(&s->thread, NULL, sampler_main, s);
