@@ -2,9 +2,9 @@
 /*
  * home.h - core's home in a unit test; see port.h for what each entry promises
  *
- * One thread, and nothing happens that the test does not ask for: it sets the CPU, moves grace periods,
- * runs the reclaimer's rounds, and says which call fails and what comes in between two steps
- * (script.h).  What is rare elsewhere is common here: a magazine holds two objects, a span few, and
+ * One thread, and nothing happens that the test does not ask for: it sets the CPU and which thread it
+ * plays, moves grace periods, runs the reclaimer's rounds, and says which call fails and what comes in
+ * between two steps (script.h).  What is rare elsewhere is common here: a magazine holds two objects, a span few, and
  * the numbers of grace periods begin just before their low byte wraps.
  */
 #ifndef BMA_HOME_H
@@ -19,5 +19,29 @@
 #define PORT_EINVAL 22
 #define PORT_E2BIG 7
 #define PORT_ENOMEM 12
+
+/*
+ * Shared memory is C11's.  A named barrier is also a call of the door (SCRIPT_BARRIER), so that a test can
+ * come in between it and what follows.
+ */
+#ifndef port_load
+#include <stdatomic.h>
+#define PORT_ATOMIC(type) _Atomic(type)
+#define port_load(p, mo) atomic_load_explicit((p), memory_order_##mo)
+#define port_store(p, v, mo) atomic_store_explicit((p), (v), memory_order_##mo)
+#define port_xchg(p, v, mo) atomic_exchange_explicit((p), (v), memory_order_##mo)
+#define port_add(p, v, mo) atomic_fetch_add_explicit((p), (v), memory_order_##mo)
+#define port_sub(p, v, mo) atomic_fetch_sub_explicit((p), (v), memory_order_##mo)
+#define port_or(p, v, mo) atomic_fetch_or_explicit((p), (v), memory_order_##mo)
+#define port_and(p, v, mo) atomic_fetch_and_explicit((p), (v), memory_order_##mo)
+#define port_cas(p, old, v, mo)                                                                    \
+	atomic_compare_exchange_strong_explicit((p), (old), (v), memory_order_##mo,                \
+						memory_order_relaxed)
+#endif
+
+void script_barrier(void);
+#define port_barrier_full() (atomic_thread_fence(memory_order_seq_cst), script_barrier())
+
+/* The home has these two of <bma/rcu.h>: bpf_rcu_this_reader_, bpf_rcu_readers_fence_. */
 
 #endif /* BMA_HOME_H */

@@ -16,10 +16,10 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include <bma/rcu.h>
+
 #include "port.h"
 #include "script.h"
-
-bool bma_reclaim(void);
 
 #define UNIT ((size_t)1 << PORT_UNIT_SHIFT)
 #define ARENA ((size_t)1 << 37)
@@ -31,11 +31,15 @@ struct area {
 	size_t bytes; /* 0: given back */
 };
 
-struct bma_gp {
-	const struct rcu_flavor_struct *flavor;
-	uint64_t begun, ended, wanted, hurried;
-	bool hurry; /* the next one */
-	bool in_a_hurry; /* the running one */
+/* Two more threads, who relieve each other, hold core's own domains. */
+#define HOLDER (SCRIPT_THREADS + 1)
+#define NR_THREADS (SCRIPT_THREADS + 3)
+#define NR_DRIVEN 2
+#define MAX_SLEEPS 100
+
+struct thread {
+	struct bpf_rcu_reader_ *reader; /* its bpf_rcu_this_reader_ while another runs */
+	bool dead;
 };
 
 struct op {
@@ -53,11 +57,17 @@ static struct {
 	void (*interrupt)(void *arg);
 	void *interrupt_arg;
 	unsigned int cpu, nr_cpus;
-	bool locked, trace;
+	bool locked;
+	bool quiet; /* what runs is the test's, and no point for it */
 	char *next; /* free from here on */
 	size_t nr_areas, out;
 	void (*on_free)(void *pages, size_t bytes);
-	struct bma_gp gp[SCRIPT_NR_GPS];
+	struct bma_gp driven[NR_DRIVEN];
+	struct thread thread[NR_THREADS];
+	unsigned int self;
+	unsigned int holder[BPF_RCU_DOMAINS_]; /* 0: the domain is not held */
+	unsigned int sleeps; /* since the last that brought something */
+	void (*on_sleep)(struct bma_gp *gp);
 	unsigned int nr_reports;
 	struct script_report report[SCRIPT_REPORTS];
 } home;
@@ -79,7 +89,7 @@ static void need(bool good, const char *func, const char *rule)
 
 static void point(enum script_op op)
 {
-	if (!home.interrupt_at || (home.interrupt_op != SCRIPT_ANY && home.interrupt_op != op) ||
+	if (home.quiet || !home.interrupt_at || (home.interrupt_op != SCRIPT_ANY && home.interrupt_op != op) ||
 	    --home.interrupt_at)
 		return;
 	home.interrupted = true;
@@ -368,142 +378,61 @@ void script_on_pages_free(void (*fn)(void *pages, size_t bytes))
 	home.on_free = fn;
 }
 
-/* --- grace periods ------------------------------------------------------------------------------ */
+/* --- threads, and what core's own readers ask for --------------------------------------------------- */
 
-struct bma_gp *script_gp(unsigned int which)
+bool bpf_rcu_readers_fence_ = true;
+__thread struct bpf_rcu_reader_ *bpf_rcu_this_reader_;
+
+static void run_as(unsigned int nr)
 {
-	NEED(which < SCRIPT_NR_GPS);
-	return &home.gp[which];
+	home.thread[home.self].reader = bpf_rcu_this_reader_;
+	home.self = nr;
+	bpf_rcu_this_reader_ = home.thread[nr].reader;
+	/* A number that is used again is another thread's. */
+	home.thread[nr].dead = false;
 }
 
-void script_trace(bool present)
+void script_thread(unsigned int nr)
 {
-	home.trace = present;
+	NEED(nr && nr <= SCRIPT_THREADS);
+	run_as(nr);
 }
 
-void script_gp_begin(struct bma_gp *gp)
+void script_thread_dies(unsigned int nr)
 {
-	NEED(gp->begun == gp->ended);
-	gp->begun++;
-	gp->in_a_hurry = gp->hurry;
-	gp->hurry = false;
+	NEED(nr && nr <= SCRIPT_THREADS && nr != home.self);
+	home.thread[nr] = (struct thread){ .dead = true };
 }
 
-void script_gp_end(struct bma_gp *gp)
+uint32_t port_thread_id(void)
 {
-	NEED(gp->begun == gp->ended + 1);
-	gp->ended++;
-	gp->hurried += gp->in_a_hurry;
+	return home.self;
 }
 
-void script_gp_pass(struct bma_gp *gp, unsigned int n)
+bool port_thread_dead(uint32_t id)
 {
-	while (n--) {
-		script_gp_begin(gp);
-		script_gp_end(gp);
-	}
+	bool dead;
+
+	NEED(id && id < NR_THREADS);
+	enter(SCRIPT_THREAD_DEAD);
+	dead = home.thread[id].dead;
+	point(SCRIPT_THREAD_DEAD);
+	return dead;
 }
 
-uint64_t script_gp_begun(const struct bma_gp *gp)
-{
-	return gp->begun;
-}
-
-uint64_t script_gp_ended(const struct bma_gp *gp)
-{
-	return gp->ended;
-}
-
-uint64_t script_gp_wanted(const struct bma_gp *gp)
-{
-	return gp->wanted;
-}
-
-struct bma_gp *port_gp_of_flavor(const struct rcu_flavor_struct *flavor)
-{
-	NEED(in_process_context());
-	enter(SCRIPT_FLAVOR);
-	return fails(SCRIPT_FLAVOR) ? NULL : &home.gp[flavor ? 1 : 0];
-}
-
-struct bma_gp *port_gp_trace(void)
-{
-	return home.trace ? &home.gp[SCRIPT_TRACE] : NULL;
-}
-
-bma_cookie_t port_gp_snapshot(struct bma_gp *gp)
-{
-	bma_cookie_t cookie;
-
-	enter(SCRIPT_SNAPSHOT);
-	cookie = (bma_cookie_t)(gp->begun + 1);
-	point(SCRIPT_SNAPSHOT);
-	return cookie;
-}
-
-/* How many must end until @cookie's has: 1, 2, or 0 if it has. */
-static bma_cookie_t left(const struct bma_gp *gp, bma_cookie_t cookie)
-{
-	bma_cookie_t n = (bma_cookie_t)(cookie - gp->ended);
-
-	return n <= 2 ? n : 0;
-}
-
-bool port_gp_done(struct bma_gp *gp, bma_cookie_t cookie)
+bool port_readers_fence(void)
 {
 	bool done;
 
-	enter(SCRIPT_DONE);
-	done = !left(gp, cookie);
-	point(SCRIPT_DONE);
+	enter(SCRIPT_FENCE);
+	done = !fails(SCRIPT_FENCE);
+	point(SCRIPT_FENCE);
 	return done;
 }
 
-void port_gp_request(struct bma_gp *gp, bma_cookie_t cookie, bool hurry)
+void script_barrier(void)
 {
-	uint64_t number;
-
-	enter(SCRIPT_REQUEST);
-	number = gp->ended + left(gp, cookie);
-	home.op[SCRIPT_HURRY].calls += hurry;
-	gp->hurry |= hurry;
-	if (number > gp->wanted)
-		gp->wanted = number;
-	point(SCRIPT_REQUEST);
-}
-
-bool port_gp_wait(struct bma_gp *gp, bma_cookie_t cookie)
-{
-	NEED(in_process_context());
-	enter(SCRIPT_WAIT);
-	if (fails(SCRIPT_WAIT))
-		return false;
-	while (left(gp, cookie)) {
-		if (gp->begun == gp->ended)
-			script_gp_begin(gp);
-		script_gp_end(gp);
-	}
-	point(SCRIPT_WAIT);
-	return true;
-}
-
-static struct bma_gp_counts counts(const struct bma_gp *gp)
-{
-	return (struct bma_gp_counts){ gp->ended - (SCRIPT_GP_FIRST - 1), gp->hurried };
-}
-
-struct bma_gp_counts port_gp_counts(struct bma_gp *gp)
-{
-	struct bma_gp_counts sum = { 0 };
-	unsigned int i;
-
-	if (gp)
-		return counts(gp);
-	for (i = 0; i < SCRIPT_NR_GPS; i++) {
-		sum.ended += counts(&home.gp[i]).ended;
-		sum.hurried += counts(&home.gp[i]).hurried;
-	}
-	return sum;
+	enter(SCRIPT_BARRIER);
 }
 
 void port_yield(void)
@@ -512,7 +441,202 @@ void port_yield(void)
 	point(SCRIPT_YIELD);
 }
 
+/* --- grace periods ------------------------------------------------------------------------------ */
+
+const struct rcu_flavor_struct *script_flavor(void)
+{
+	return (const struct rcu_flavor_struct *)&home.driven;
+}
+
+struct bma_gp *script_gp(unsigned int which)
+{
+	NEED(which < SCRIPT_NR_GPS);
+	if (which < NR_DRIVEN)
+		return &home.driven[which];
+	return bma_gp_nth(which == SCRIPT_RCU ? 0 : 1);
+}
+
+uint64_t script_gp_begun(struct bma_gp *gp)
+{
+	return port_load(gp->started, relaxed);
+}
+
+uint64_t script_gp_ended(struct bma_gp *gp)
+{
+	return port_load(&gp->completed, relaxed);
+}
+
+uint64_t script_gp_wanted(struct bma_gp *gp)
+{
+	return port_load(&gp->wanted, relaxed);
+}
+
+uint64_t script_gp_hurried(struct bma_gp *gp)
+{
+	return port_load(&gp->hurried, relaxed);
+}
+
+static bool running(struct bma_gp *gp)
+{
+	return script_gp_begun(gp) != script_gp_ended(gp);
+}
+
+static void go_in(unsigned int nr, unsigned int domain)
+{
+	unsigned int self = home.self;
+
+	run_as(nr);
+	bpf_rcu_enter_(domain);
+	run_as(self);
+}
+
+static void go_out(unsigned int nr, unsigned int domain)
+{
+	unsigned int self = home.self;
+
+	run_as(nr);
+	bpf_rcu_leave_(domain);
+	run_as(self);
+}
+
+void script_hold(struct bma_gp *gp, bool on)
+{
+	unsigned int *holder = &home.holder[gp->readers];
+
+	NEED(!gp->driven && !*holder == on);
+	home.quiet = true;
+	if (on)
+		go_in(HOLDER, gp->readers);
+	else
+		go_out(*holder, gp->readers);
+	home.quiet = false;
+	*holder = on ? HOLDER : 0;
+}
+
+static void relieve(struct bma_gp *gp)
+{
+	unsigned int *holder = &home.holder[gp->readers], old = *holder;
+
+	if (!old)
+		return;
+	*holder = old == HOLDER ? HOLDER + 1 : HOLDER;
+	go_in(*holder, gp->readers);
+	go_out(old, gp->readers);
+}
+
+void script_gp_begin(struct bma_gp *gp)
+{
+	NEED(!running(gp));
+	home.quiet = true;
+	bma_gp_begin(gp);
+	home.quiet = false;
+}
+
+bool script_gp_end(struct bma_gp *gp)
+{
+	bool free = true;
+
+	NEED(running(gp));
+	home.quiet = true;
+	if (!gp->driven) {
+		relieve(gp);
+		free = !bma_gp_holder(gp);
+	}
+	if (free)
+		bma_gp_end(gp);
+	home.quiet = false;
+	return free;
+}
+
+void script_gp_pass(struct bma_gp *gp, unsigned int n)
+{
+	while (n--) {
+		if (gp->driven || !running(gp))
+			script_gp_begin(gp);
+		NEED(script_gp_end(gp));
+	}
+}
+
+void script_on_sleep(void (*fn)(struct bma_gp *gp))
+{
+	home.on_sleep = fn;
+}
+
+struct bma_gp *port_gp_of_flavor(const struct rcu_flavor_struct *flavor)
+{
+	NEED(in_process_context() && flavor);
+	enter(SCRIPT_FLAVOR);
+	return fails(SCRIPT_FLAVOR) ? NULL : &home.driven[flavor == script_flavor() ? 0 : 1];
+}
+
+struct bma_gp *port_gp_driven(unsigned int n)
+{
+	return n < NR_DRIVEN ? &home.driven[n] : NULL;
+}
+
+void port_gp_kick(struct bma_gp *gp, bool hurry)
+{
+	NEED(gp->driven);
+	enter(SCRIPT_KICK);
+	home.op[SCRIPT_HURRY].calls += hurry;
+	point(SCRIPT_KICK);
+}
+
+void port_gp_ended(struct bma_gp *gp)
+{
+	enter(SCRIPT_ENDED);
+	NEED(script_gp_ended(gp) >= SCRIPT_GP_FIRST);
+	point(SCRIPT_ENDED);
+}
+
+bool port_gp_wait_begin(struct bma_gp *gp, bool *online)
+{
+	NEED(in_process_context() && gp->driven);
+	enter(SCRIPT_WAIT);
+	if (fails(SCRIPT_WAIT))
+		return false;
+	*online = true;
+	point(SCRIPT_WAIT);
+	return true;
+}
+
+void port_gp_wait_end(struct bma_gp *gp, bool online)
+{
+	NEED(in_process_context() && gp->driven && online);
+	enter(SCRIPT_WAIT_END);
+}
+
+/* What driven domains have a thread for. */
+static void drive(struct bma_gp *gp)
+{
+	NEED(bma_gp_wanted(gp));
+	if (!running(gp))
+		script_gp_begin(gp);
+	script_gp_end(gp);
+}
+
+void port_gp_sleep(struct bma_gp *gp, uint64_t completed)
+{
+	NEED(in_process_context());
+	enter(SCRIPT_SLEEP);
+	if (script_gp_ended(gp) != completed)
+		return;
+	if (home.on_sleep)
+		home.on_sleep(gp);
+	else if (gp->driven)
+		drive(gp);
+	/* Core's own are polled between sleeps; but what waits for nothing sleeps for ever. */
+	home.sleeps = script_gp_ended(gp) != completed ? 0 : home.sleeps + 1;
+	NEED(home.sleeps < MAX_SLEEPS && "it sleeps for ever");
+}
+
 /* --- the reclaimer, reports --------------------------------------------------------------------- */
+
+void port_init(void)
+{
+	NEED(in_process_context());
+	enter(SCRIPT_INIT);
+}
 
 void port_reclaim_wake(void)
 {
@@ -558,14 +682,65 @@ const struct script_report *script_report(unsigned int nr)
 	return &home.report[nr];
 }
 
+/* --- the beginning ---------------------------------------------------------------------------------- */
+
+/*
+ * Core keeps the records of readers for good.  So that none lies in pages that a reset takes away, one for
+ * each thread is made before there is any memory, from core's reserve; a reset makes them nobody's.
+ */
+static struct bpf_rcu_reader_ *record[NR_THREADS];
+
+static void records_make(void)
+{
+	unsigned int i;
+
+	script_fail(SCRIPT_PAGES_ALLOC, 1, SCRIPT_EVER);
+	for (i = 1; i < NR_THREADS; i++) {
+		run_as(i);
+		bpf_rcu_this_reader_ = NULL;
+		record[i] = bpf_rcu_reader_new_();
+	}
+}
+
+static void records_reset(void)
+{
+	unsigned int i, domain;
+
+	if (!record[1])
+		records_make();
+	for (i = 1; i < NR_THREADS; i++) {
+		record[i]->owner = 0;
+		for (domain = 0; domain < BPF_RCU_DOMAINS_; domain++)
+			record[i]->word[domain] = 0;
+	}
+	bpf_rcu_this_reader_ = NULL;
+}
+
+static void gp_reset(struct bma_gp *gp)
+{
+	port_store(gp->started, SCRIPT_GP_FIRST - 1, relaxed);
+	port_store(&gp->completed, SCRIPT_GP_FIRST - 1, relaxed);
+	port_store(&gp->wanted, 0, relaxed);
+	port_store(&gp->hurried, 0, relaxed);
+	port_store(&gp->hurry, false, relaxed);
+	port_store(&gp->polling, 0, relaxed);
+}
+
 void script_reset(void)
 {
 	unsigned int i;
 
+	records_reset();
 	arena_reset();
 	__builtin_memset(&home, 0, sizeof(home));
 	home.nr_cpus = 1;
 	home.next = arena;
+	home.self = 1;
+	bpf_rcu_readers_fence_ = true;
+	for (i = 0; i < NR_DRIVEN; i++) {
+		home.driven[i].driven = true;
+		home.driven[i].started = &home.driven[i].started_if_driven;
+	}
 	for (i = 0; i < SCRIPT_NR_GPS; i++)
-		home.gp[i].begun = home.gp[i].ended = SCRIPT_GP_FIRST - 1;
+		gp_reset(script_gp(i));
 }

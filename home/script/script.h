@@ -13,8 +13,9 @@
 #include <stdint.h>
 
 struct bma_gp;
+struct rcu_flavor_struct;
 
-/* As at the beginning of the program: all pages are gone, one CPU, no grace period, nothing armed. */
+/* As at the beginning of the program: all pages are gone, one CPU, no reader, nothing armed. */
 void script_reset(void);
 
 /* The entries of the door, and (SCRIPT_ACCESS) each shared access of a file built for it. */
@@ -29,12 +30,17 @@ enum script_op {
 	SCRIPT_PAGES_FREE,
 	SCRIPT_PAGES_DROP,
 	SCRIPT_FLAVOR,
-	SCRIPT_SNAPSHOT,
-	SCRIPT_DONE,
-	SCRIPT_REQUEST,
-	SCRIPT_HURRY, /* the requests that hurry */
-	SCRIPT_WAIT,
+	SCRIPT_BARRIER, /* SNAPSHOT, and GP_START of a domain that is driven */
+	SCRIPT_KICK,
+	SCRIPT_HURRY, /* the kicks that hurry */
+	SCRIPT_ENDED,
+	SCRIPT_WAIT, /* wait_begin */
+	SCRIPT_WAIT_END,
+	SCRIPT_SLEEP,
 	SCRIPT_YIELD,
+	SCRIPT_FENCE,
+	SCRIPT_THREAD_DEAD,
+	SCRIPT_INIT,
 	SCRIPT_WAKE,
 	SCRIPT_ROUND,
 	SCRIPT_ACCESS,
@@ -48,7 +54,7 @@ unsigned int script_calls(enum script_op op);
 
 /*
  * Let the @nth call of @op from now on (1: the next one) fail, and so many as @count in all.  Those that
- * can: pop, push, replace, detach, pages_alloc, flavor, wait.  A @count of 0 ends it.
+ * can: pop, push, replace, detach, pages_alloc, flavor, wait, fence.  A @count of 0 ends it.
  */
 void script_fail(enum script_op op, unsigned int nth, unsigned int count);
 
@@ -77,23 +83,43 @@ size_t script_pages_out(void);
 void script_on_pages_free(void (*fn)(void *pages, size_t bytes));
 
 /*
- * Grace periods.  @which: 0 for the default flavour's domain, 1 for that of any other one, 2 for the
- * trace domain, which is absent after reset.  A cookie is pending if it is the number of the running
- * one or of one of the next, one or two ahead of what has ended; the first to begin has number
- * SCRIPT_GP_FIRST.
+ * Threads, for core's own readers: numbers from 1 to SCRIPT_THREADS, of which 1 runs after reset.  A
+ * thread that dies leaves its record as it is; another of the same number may begin, as a new one.
  */
-#define SCRIPT_NR_GPS 3
+#define SCRIPT_THREADS 16
+
+void script_thread(unsigned int nr);
+void script_thread_dies(unsigned int nr);
+
+/*
+ * Domains.  @which: 0 and 1 are driven by hand, 0 for script_flavor()'s and 1 for that of any other
+ * flavour; SCRIPT_TRACE and SCRIPT_RCU are core's own.  In each the first to begin has number SCRIPT_GP_FIRST.
+ *
+ * Those that are driven do what the test says, and one that sleeps until a grace period has ended has it
+ * ended at once; that nobody asked for it before is a lost wake-up, and ends the program.  Core's own go
+ * on whenever core polls, unless they are held: then a reader is inside from before each grace period
+ * on, until script_gp_end() relieves it by another, who came after that one began.
+ *
+ * script_gp_end() of core's own returns false, and does nothing, if some other reader is inside.
+ */
+#define SCRIPT_NR_GPS 4
 #define SCRIPT_TRACE 2
+#define SCRIPT_RCU 3
 #define SCRIPT_GP_FIRST 252
 
+const struct rcu_flavor_struct *script_flavor(void);
 struct bma_gp *script_gp(unsigned int which);
-void script_trace(bool present);
+void script_hold(struct bma_gp *gp, bool on);
 void script_gp_begin(struct bma_gp *gp);
-void script_gp_end(struct bma_gp *gp);
-void script_gp_pass(struct bma_gp *gp, unsigned int n); /* begin and end @n of them */
-uint64_t script_gp_begun(const struct bma_gp *gp); /* number of the last that has */
-uint64_t script_gp_ended(const struct bma_gp *gp);
-uint64_t script_gp_wanted(const struct bma_gp *gp); /* highest number asked for */
+bool script_gp_end(struct bma_gp *gp);
+void script_gp_pass(struct bma_gp *gp, unsigned int n); /* begin (but one that runs) and end @n of them */
+uint64_t script_gp_begun(struct bma_gp *gp); /* number of the last that has */
+uint64_t script_gp_ended(struct bma_gp *gp);
+uint64_t script_gp_wanted(struct bma_gp *gp); /* highest number asked for */
+uint64_t script_gp_hurried(struct bma_gp *gp);
+
+/* Called in place of a sleep until something has ended, or NULL: the readers that it waits for leave. */
+void script_on_sleep(void (*fn)(struct bma_gp *gp));
 
 /* Reports, oldest first; the first SCRIPT_REPORTS of them are kept. */
 #define SCRIPT_REPORTS 16

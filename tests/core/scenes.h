@@ -42,7 +42,7 @@ static inline void scene_prepare(void)
 	unsigned int i;
 
 	script_nr_cpus(2);
-	script_trace(true);
+	script_hold(unit_trace(), true);
 	scene_ma = unit_ma(scene_size, false);
 	scene_nr_held = 0;
 	for (i = 0; i < scene_freed + scene_freed_rcu + 12; i++)

@@ -458,7 +458,8 @@ static void walk(uint64_t seed)
 
 	walk_state = seed;
 	script_nr_cpus(3);
-	script_trace(seed % 2);
+	if (seed % 2)
+		script_hold(unit_trace(), true);
 	for (i = 0; i < 3; i++) {
 		walks[i] = (struct walk){ .sized = i == 2 };
 		walks[i].ma = unit_ma(i == 2 ? 0 : i ? 24000 : 1024, false);

@@ -155,11 +155,11 @@ static void free_rcu_fills_a_magazine_of_its_own(void)
 	unit_free_rcu_many(ma, obj, 2);
 	check_fill(ma, 1, 0, 2);
 	unit_check_stats(ma, 3, 1, 2, 0);
-	assert_int_equal(script_calls(SCRIPT_SNAPSHOT), 0);
+	assert_int_equal(script_calls(SCRIPT_BARRIER), 0);
 	/* It leaves the CPU when it is full, and gets its cookie then. */
 	unit_free_rcu(ma, obj[2]);
 	check_fill(ma, 1, 0, 1);
-	assert_int_equal(script_calls(SCRIPT_SNAPSHOT), 1);
+	assert_int_equal(script_calls(SCRIPT_BARRIER), 1);
 	assert_int_equal(script_gp_wanted(unit_rcu()), SCRIPT_GP_FIRST);
 	unit_check_stats(ma, 2, 1, 3, 0);
 	unit_free_rcu_many(ma, obj + 3, 2);
@@ -365,7 +365,7 @@ static void frees_without_memory_come_back(bool rcu)
 	void *obj[8], *again[8];
 	unsigned int i;
 
-	script_trace(true);
+	script_hold(unit_trace(), true);
 	unit_alloc_many(ma, obj, 8);
 	unit_no_meta();
 	for (i = 0; i < 8; i++) {

@@ -299,7 +299,7 @@ static void much_in_limbo_hurries(void)
 	put(1);
 	assert_int_equal(script_calls(SCRIPT_HURRY), 1);
 	script_gp_pass(unit_rcu(), 1);
-	assert_int_equal(port_gp_counts(unit_rcu()).hurried, 1);
+	assert_int_equal(script_gp_hurried(unit_rcu()), 1);
 	get_all();
 	put(1);
 	assert_int_equal(script_calls(SCRIPT_HURRY), 1);
@@ -390,7 +390,7 @@ static void a_wait_is_for_both(void)
 {
 	struct bma_wait wait = { 0 };
 
-	script_trace(true);
+	script_hold(unit_trace(), true);
 	bma_wait_begin(&wait, unit_rcu());
 	assert_true(wait.on);
 	assert_int_equal(script_gp_wanted(unit_rcu()), SCRIPT_GP_FIRST);
@@ -414,7 +414,7 @@ static void a_running_period_of_either_kind_does_not_count(void)
 {
 	struct bma_wait wait = { 0 };
 
-	script_trace(true);
+	script_hold(unit_trace(), true);
 	script_gp_begin(unit_rcu());
 	script_gp_begin(unit_trace());
 	bma_wait_begin(&wait, unit_rcu());

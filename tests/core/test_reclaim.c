@@ -115,7 +115,7 @@ static void freed_rcu_and_left(void)
 	unit_free_rcu(ma, obj[1]);
 	assert_true(bma_reclaim());
 	assert_int_equal(script_calls(SCRIPT_DETACH), 1);
-	assert_int_equal(script_calls(SCRIPT_SNAPSHOT), 1);
+	assert_int_equal(script_calls(SCRIPT_BARRIER), 1);
 	unit_check_stats(ma, 1, unit_stats(ma).objs_free, 2, 0);
 	unit_pass(1);
 	bma_reclaim();
@@ -277,7 +277,7 @@ static void a_trim_waits_for_both(unsigned int first, unsigned int second)
 	unsigned int i, spans;
 	void *obj[20];
 
-	script_trace(true);
+	script_hold(unit_trace(), true);
 	ma = unit_ma(1024, false);
 	fill_depot(ma, obj, 20);
 	for (i = 0; i < 2 * TRIM_ROUNDS; i++)
@@ -381,7 +381,7 @@ static void nothing_strands(void)
 	unsigned int i;
 
 	script_nr_cpus(4);
-	script_trace(true);
+	script_hold(unit_trace(), true);
 	ma = unit_ma(1024, false);
 	unit_alloc_many(ma, obj, 48);
 	for (i = 0; i < 48; i++) {

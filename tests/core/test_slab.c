@@ -355,7 +355,7 @@ static void a_deferred_object_waits_for_both(void)
 	void *obj[6];
 	unsigned int i;
 
-	script_trace(true);
+	script_hold(unit_trace(), true);
 	begin(1024);
 	nr_destructed = 0;
 	bpf_mem_alloc_set_dtor(scene_ma, destruct, NULL, &nr_destructed);
@@ -626,7 +626,7 @@ static void alloc_interrupted_everywhere(void)
 /* The reclaimer comes by while an object is being deferred. */
 static void prepare_defer(void)
 {
-	script_trace(true);
+	script_hold(unit_trace(), true);
 	begin(1024);
 	get_one();
 	get_one();

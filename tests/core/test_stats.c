@@ -12,7 +12,7 @@ static void in_every_state(void)
 {
 	void *obj[8];
 
-	script_trace(true);
+	script_hold(unit_trace(), true);
 	ma = unit_ma(1024, false);
 	unit_check_stats(ma, 0, 0, 0, 0);
 	unit_alloc_many(ma, obj, 7);

@@ -130,7 +130,7 @@ static void destroy_with_objects_everywhere(unsigned int held, unsigned int pass
 	size_t pages;
 
 	script_nr_cpus(2);
-	script_trace(true);
+	script_hold(unit_trace(), true);
 	ma = ma_with_dtor(1024, 0);
 	out = put_everywhere(ma, obj);
 	assert_int_equal(unit_stats(ma).objs_in_use, out);
@@ -308,7 +308,7 @@ static void two_are_destroyed(void)
 	unsigned int out;
 
 	script_nr_cpus(2);
-	script_trace(true);
+	script_hold(unit_trace(), true);
 	ma[0] = ma_with_dtor(1024, 0);
 	out = put_everywhere(ma[0], obj);
 	ma[1] = ma_with_dtor(1024, 1);

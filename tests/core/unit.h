@@ -72,17 +72,30 @@ static inline struct bma_gp *unit_trace(void)
 	return script_gp(SCRIPT_TRACE);
 }
 
+static inline bool unit_running(struct bma_gp *gp)
+{
+	return script_gp_begun(gp) != script_gp_ended(gp);
+}
+
+/* Let the one that runs end, and @n more pass, unless a reader is inside that the test put there. */
+static inline void unit_pass_in(struct bma_gp *gp, unsigned int n)
+{
+	if (unit_running(gp) && !script_gp_end(gp))
+		return;
+	while (n--) {
+		script_gp_begin(gp);
+		if (!script_gp_end(gp))
+			return;
+	}
+}
+
 /* Let @n grace periods pass in every domain, one that runs included. */
 static inline void unit_pass(unsigned int n)
 {
-	unsigned int i, j;
+	unsigned int i;
 
-	for (i = 0; i < SCRIPT_NR_GPS; i++) {
-		if (script_gp_begun(script_gp(i)) != script_gp_ended(script_gp(i)))
-			script_gp_end(script_gp(i));
-		for (j = 0; j < n; j++)
-			script_gp_pass(script_gp(i), 1);
-	}
+	for (i = 0; i < SCRIPT_NR_GPS; i++)
+		unit_pass_in(script_gp(i), n);
 }
 
 /* --- the shadow --------------------------------------------------------------------------------- */
@@ -146,7 +159,7 @@ static inline bool unit_rcu_over(const struct unit_obj *o)
 
 static inline bool unit_both_over(const struct unit_obj *o)
 {
-	return unit_rcu_over(o) && (!port_gp_trace() || script_gp_ended(unit_trace()) >= o->trace);
+	return unit_rcu_over(o) && script_gp_ended(unit_trace()) >= o->trace;
 }
 
 /* Readers may still look at these: nobody may write them. */
@@ -305,11 +318,26 @@ static inline void unit_free_rcu_many(struct bpf_mem_alloc *ma, void **objs, uns
 
 /* --- allocators --------------------------------------------------------------------------------- */
 
+static inline struct bpf_mem_alloc *unit_new_ma(void)
+{
+	assert_true(unit.nr_mas < UNIT_MAX_MAS);
+	return &unit.ma[unit.nr_mas++];
+}
+
+/* One whose readers are a flavour's, so that its grace periods are those that the test has pass. */
 static inline struct bpf_mem_alloc *unit_ma(int size, bool percpu)
 {
-	struct bpf_mem_alloc *ma = &unit.ma[unit.nr_mas++];
+	struct bpf_mem_alloc *ma = unit_new_ma();
 
-	assert_true(unit.nr_mas <= UNIT_MAX_MAS);
+	assert_int_equal(bpf_mem_alloc_init_flavor(ma, size, percpu, script_flavor()), 0);
+	return ma;
+}
+
+/* One whose readers are core's own: its grace periods pass when it polls, unless a reader is inside. */
+static inline struct bpf_mem_alloc *unit_own_ma(int size, bool percpu)
+{
+	struct bpf_mem_alloc *ma = unit_new_ma();
+
 	assert_int_equal(bpf_mem_alloc_init(ma, size, percpu), 0);
 	return ma;
 }

@@ -335,7 +335,7 @@ static void test_init_flavor(void **state)
 
 	(void)state;
 	for (i = 0; i < NR_FLAVORS; i++) {
-		assert_int_equal(bpf_mem_alloc_init_flavor(&ma, 64, false, flavors[i].ops), 0);
+		assert_int_equal(init_for(&ma, 64, false, flavors[i].ops), 0);
 		obj = bpf_mem_cache_alloc(&ma);
 		check_object(obj, 64);
 		bpf_mem_cache_free_rcu(&ma, obj);

@@ -83,7 +83,7 @@ static double destroy_once(struct million *m, size_t *peak)
 	struct inside r;
 	double start;
 
-	must(!bpf_mem_alloc_init_flavor(&ma, 64, false, m->flavor));
+	must(!init_for(&ma, 64, false, m->flavor));
 	to_limbo(m, &ma, &r);
 	*peak = rss();
 	start = now();
@@ -187,7 +187,7 @@ static void use_one(uint64_t *random)
 	struct bpf_mem_alloc ma;
 	void *obj[300];
 
-	must(!bpf_mem_alloc_init_flavor(&ma, size, percpu, flavors[rnd(random) % NR_FLAVORS].ops));
+	must(!init_for(&ma, size, percpu, flavors[rnd(random) % NR_FLAVORS].ops));
 	for (i = 0; i < n; i++) {
 		obj[i] = size ? bpf_mem_cache_alloc(&ma) :
 				bpf_mem_alloc(&ma, rnd(random) % 4096 + 1);
@@ -403,7 +403,7 @@ static void test_dtor_waits(void **state)
 	void *obj;
 
 	memset(&d, 0, sizeof(d));
-	assert_int_equal(bpf_mem_alloc_init_flavor(&ma, 64, false, f->ops), 0);
+	assert_int_equal(init_for(&ma, 64, false, f->ops), 0);
 	bpf_mem_alloc_set_dtor(&ma, dtor, dtor_ctx_free, &d);
 	obj = bpf_mem_cache_alloc(&ma);
 	number(obj, 0);
@@ -475,22 +475,11 @@ static void test_never_freed(void **state)
 	     "bpf_mem_alloc_destroy: 3 objects were never freed, of 100000 bytes each\n");
 }
 
-#define ALL_FLAVORS(test)                                                                          \
-	{ #test "(memb)", test, NULL, check_nothing_left, (void *)&flavors[0] },                   \
-		{ #test "(mb)", test, NULL, check_nothing_left, (void *)&flavors[1] },             \
-		{ #test "(qsbr)", test, NULL, check_nothing_left, (void *)&flavors[2] },           \
-	{                                                                                          \
-#test "(bp)", test, NULL, check_nothing_left, (void *)&flavors[3]                  \
-	}
-
 int main(void)
 {
 	/* The first fork, so they come before anything in this process uses bma. */
 	const struct CMUnitTest children[] = {
-		cmocka_unit_test_prestate(test_million, (void *)&flavors[0]),
-		cmocka_unit_test_prestate(test_million, (void *)&flavors[1]),
-		cmocka_unit_test_prestate(test_million, (void *)&flavors[2]),
-		cmocka_unit_test_prestate(test_million, (void *)&flavors[3]),
+		ALL_FLAVORS(test_million, NULL, NULL),
 		cmocka_unit_test(test_without_threads),
 	};
 	const struct CMUnitTest tests[] = {
@@ -498,7 +487,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_moving_threads, check_nothing_left),
 		cmocka_unit_test_teardown(test_dtor, check_nothing_left),
 		cmocka_unit_test_teardown(test_dtor_recycled, check_nothing_left),
-		ALL_FLAVORS(test_dtor_waits),
+		ALL_FLAVORS(test_dtor_waits, NULL, check_nothing_left),
 		cmocka_unit_test_teardown(test_dtor_parts, check_nothing_left),
 		cmocka_unit_test_teardown(test_never_freed, check_nothing_left),
 	};

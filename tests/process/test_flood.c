@@ -77,7 +77,7 @@ static void flood(void *arg)
 	double start, end;
 	int i;
 
-	must(!bpf_mem_alloc_init_flavor(&f.ma, 64, false, f.flavor));
+	must(!init_for(&f.ma, 64, false, f.flavor));
 	start = now();
 	thread_start(&reader, read_some, &f);
 	for (i = 0; i < WRITERS; i++)
@@ -111,10 +111,7 @@ static void test_flood(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_prestate(test_flood, (void *)&flavors[0]),
-		cmocka_unit_test_prestate(test_flood, (void *)&flavors[1]),
-		cmocka_unit_test_prestate(test_flood, (void *)&flavors[2]),
-		cmocka_unit_test_prestate(test_flood, (void *)&flavors[3]),
+		ALL_FLAVORS(test_flood, NULL, NULL),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -244,23 +244,15 @@ static void test_never_early(void **state)
 	free(b);
 }
 
-#define ALL_FLAVORS(test)                                                                          \
-	{ #test "(memb)", test, NULL, NULL, (void *)&flavors[0] },                                 \
-		{ #test "(mb)", test, NULL, NULL, (void *)&flavors[1] },                           \
-		{ #test "(qsbr)", test, NULL, NULL, (void *)&flavors[2] },                         \
-	{                                                                                          \
-#test "(bp)", test, NULL, NULL, (void *)&flavors[3]                                \
-	}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_domains),
-		ALL_FLAVORS(test_idle),
-		ALL_FLAVORS(test_waits_for_reader),
-		ALL_FLAVORS(test_wait),
-		ALL_FLAVORS(test_wrap),
-		ALL_FLAVORS(test_never_early),
+		ALL_FLAVORS(test_idle, NULL, NULL),
+		ALL_FLAVORS(test_waits_for_reader, NULL, NULL),
+		ALL_FLAVORS(test_wait, NULL, NULL),
+		ALL_FLAVORS(test_wrap, NULL, NULL),
+		ALL_FLAVORS(test_never_early, NULL, NULL),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,7 +18,7 @@ static void limited(struct bpf_mem_alloc *ma, struct obj_cgroup **objcg, size_t 
 {
 	*objcg = obj_cgroup_create("limited", limit);
 	assert_non_null(*objcg);
-	assert_int_equal(bpf_mem_alloc_init_flavor(ma, SIZE, false, flavor), 0);
+	assert_int_equal(init_for(ma, SIZE, false, flavor), 0);
 	bpf_mem_alloc_set_objcg(ma, *objcg);
 }
 
@@ -86,7 +86,7 @@ static void test_limit(void **state)
 	size_t n;
 
 	(void)state;
-	limited(&ma, &objcg, 2 * SPAN + 100, flavors[3].ops);
+	limited(&ma, &objcg, 2 * SPAN + 100, flavors[OWN].ops);
 	n = exhaust(&ma, objs, 4 * PER_SPAN);
 	/* To the last object. */
 	assert_int_equal(n, 2 * PER_SPAN);
@@ -111,7 +111,7 @@ static void test_limit_too_small(void **state)
 	struct bpf_mem_alloc ma;
 
 	(void)state;
-	limited(&ma, &objcg, 1, flavors[3].ops);
+	limited(&ma, &objcg, 1, flavors[OWN].ops);
 	assert_null(bpf_mem_cache_alloc(&ma));
 	assert_null(bpf_mem_cache_alloc_flags(&ma, GFP_KERNEL));
 	assert_int_equal(obj_cgroup_usage(objcg), 0);
@@ -185,7 +185,7 @@ static void test_shared(void **state)
 	int i;
 
 	(void)state;
-	limited(&s[0].ma, &s[0].objcg, limit, flavors[3].ops);
+	limited(&s[0].ma, &s[0].objcg, limit, flavors[OWN].ops);
 	assert_int_equal(bpf_mem_alloc_init(&s[1].ma, SIZE, false), 0);
 	s[1].objcg = s[0].objcg;
 	bpf_mem_alloc_set_objcg(&s[1].ma, s[0].objcg);
@@ -245,40 +245,20 @@ static bool is_one_of(void *obj, void **objs, size_t n)
 	return false;
 }
 
-struct inside {
-	const struct rcu_flavor_struct *flavor;
-	_Atomic bool in, leave;
-};
-
-static void *stay_inside(void *arg)
-{
-	struct inside *s = arg;
-
-	s->flavor->register_thread();
-	reader_enter(s->flavor);
-	atomic_store(&s->in, true);
-	while (!atomic_load(&s->leave))
-		sleep_us(200);
-	reader_leave(s->flavor);
-	s->flavor->unregister_thread();
-	return NULL;
-}
-
 static void kernel_waits(const struct rcu_flavor_struct *flavor, bool registered)
 {
 	static void *objs[PER_SPAN + 1];
 	struct waiting w = { .flavor = flavor, .registered = registered };
-	struct inside reader = { .flavor = flavor };
+	struct sitter reader;
 	struct obj_cgroup *objcg;
 	struct bpf_mem_alloc ma;
-	pthread_t in, waiter;
+	pthread_t waiter;
 	size_t i;
 
 	limited(&ma, &objcg, SPAN, flavor);
 	w.ma = &ma;
 	assert_int_equal(exhaust(&ma, objs, PER_SPAN + 1), PER_SPAN);
-	thread_start(&in, stay_inside, &reader);
-	await(atomic_load(&reader.in));
+	sitter_begin(&reader, flavor);
 	for (i = 0; i < PER_SPAN; i++)
 		bpf_mem_cache_free_rcu(&ma, objs[i]);
 	assert_null(bpf_mem_cache_alloc_flags(&ma, GFP_NOWAIT));
@@ -288,8 +268,7 @@ static void kernel_waits(const struct rcu_flavor_struct *flavor, bool registered
 	sleep_us(40000);
 	/* It must not have got anything, nor given up. */
 	assert_false(atomic_load(&w.done));
-	atomic_store(&reader.leave, true);
-	thread_join(in);
+	sitter_end(&reader);
 	thread_join(waiter);
 	assert_true(is_one_of(w.obj, objs, PER_SPAN));
 	bpf_mem_cache_free(&ma, w.obj);
@@ -343,25 +322,23 @@ static void test_kernel_inside(void **state)
 static void test_kernel_ttrace(void **state)
 {
 	static void *objs[PER_SPAN + 1];
-	struct waiting w = { .flavor = flavors[3].ops };
-	struct inside reader = { .flavor = flavors[3].ops };
+	struct waiting w = { .flavor = flavors[OWN].ops };
+	struct inside reader = { .flavor = flavors[OWN].ops };
 	struct obj_cgroup *objcg;
 	struct bpf_mem_alloc ma;
-	pthread_t in, waiter;
+	pthread_t waiter;
 
 	(void)state;
-	limited(&ma, &objcg, SPAN, flavors[3].ops);
+	limited(&ma, &objcg, SPAN, flavors[OWN].ops);
 	w.ma = &ma;
 	assert_int_equal(exhaust(&ma, objs, PER_SPAN + 1), PER_SPAN);
-	thread_start(&in, stay_inside, &reader);
-	await(atomic_load(&reader.in));
+	sitter_begin(&reader, READERS);
 	free_all(&ma, objs, PER_SPAN);
 	await(stats_of(&ma).objs_waiting_ttrace == PER_SPAN);
 	thread_start(&waiter, wait_for_one, &w);
 	sleep_us(20000);
 	assert_false(atomic_load(&w.done));
-	atomic_store(&reader.leave, true);
-	thread_join(in);
+	sitter_end(&reader);
 	thread_join(waiter);
 	bpf_mem_cache_free(&ma, w.obj);
 	bpf_mem_alloc_destroy(&ma);
@@ -369,14 +346,6 @@ static void test_kernel_ttrace(void **state)
 	obj_cgroup_put(objcg);
 	assert_non_null(w.obj);
 }
-
-#define ALL_FLAVORS(test)                                                                          \
-	{ #test "(memb)", test, on_one_cpu, off_it, (void *)&flavors[0] },                         \
-		{ #test "(mb)", test, on_one_cpu, off_it, (void *)&flavors[1] },                   \
-		{ #test "(qsbr)", test, on_one_cpu, off_it, (void *)&flavors[2] },                 \
-	{                                                                                          \
-#test "(bp)", test, on_one_cpu, off_it, (void *)&flavors[3]                        \
-	}
 
 int main(void)
 {
@@ -386,8 +355,8 @@ int main(void)
 		cmocka_unit_test_teardown(test_limit_too_small, check_nothing_left),
 		cmocka_unit_test_teardown(test_move, check_nothing_left),
 		cmocka_unit_test_teardown(test_shared, check_nothing_left),
-		ALL_FLAVORS(test_kernel_waits),
-		ALL_FLAVORS(test_kernel_inside),
+		ALL_FLAVORS(test_kernel_waits, on_one_cpu, off_it),
+		ALL_FLAVORS(test_kernel_inside, on_one_cpu, off_it),
 		cmocka_unit_test_setup_teardown(test_kernel_ttrace, on_one_cpu, off_it),
 	};
 

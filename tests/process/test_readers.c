@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * test_readers.c - what a reader inside its section keeps, for each of liburcu's four flavours
+ * test_readers.c - what a reader inside its section keeps, for each of liburcu's four flavours and our own readers
  *
  * A reader finds an object and stays inside; the object is unlinked and freed with free_rcu; two threads
  * on different CPUs allocate and free as if there were no tomorrow.  None of them gets the object, and
@@ -30,7 +30,7 @@ static void target_init(struct target *t, enum kind kind, const struct rcu_flavo
 {
 	t->kind = kind;
 	t->flavor = flavor;
-	must(!bpf_mem_alloc_init_flavor(&t->ma, kind == SIZED ? 0 : SIZE, kind == PERCPU, flavor));
+	must(!init_for(&t->ma, kind == SIZED ? 0 : SIZE, kind == PERCPU, flavor));
 }
 
 static void *target_alloc(struct target *t)
@@ -358,21 +358,13 @@ static void test_read_copy_update(void **state)
 	bpf_mem_alloc_destroy(&t.ma);
 }
 
-#define ALL_FLAVORS(test)                                                                          \
-	{ #test "(memb)", test, NULL, check_nothing_left, (void *)&flavors[0] },                   \
-		{ #test "(mb)", test, NULL, check_nothing_left, (void *)&flavors[1] },             \
-		{ #test "(qsbr)", test, NULL, check_nothing_left, (void *)&flavors[2] },           \
-	{                                                                                          \
-#test "(bp)", test, NULL, check_nothing_left, (void *)&flavors[3]                  \
-	}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ALL_FLAVORS(test_kept_while_inside),
-		ALL_FLAVORS(test_free_is_at_once),
-		ALL_FLAVORS(test_other_flavor),
-		ALL_FLAVORS(test_read_copy_update),
+		ALL_FLAVORS(test_kept_while_inside, NULL, check_nothing_left),
+		ALL_FLAVORS(test_free_is_at_once, NULL, check_nothing_left),
+		ALL_FLAVORS(test_other_flavor, NULL, check_nothing_left),
+		ALL_FLAVORS(test_read_copy_update, NULL, check_nothing_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,39 +12,6 @@
 
 #define SIZE 64
 
-struct inside {
-	const struct rcu_flavor_struct *flavor;
-	_Atomic bool in, leave;
-	pthread_t thread;
-};
-
-static void *stay_inside(void *arg)
-{
-	struct inside *r = arg;
-
-	r->flavor->register_thread();
-	reader_enter(r->flavor);
-	atomic_store(&r->in, true);
-	while (!atomic_load(&r->leave))
-		sleep_us(200);
-	reader_leave(r->flavor);
-	r->flavor->unregister_thread();
-	return NULL;
-}
-
-static void inside_begin(struct inside *r, const struct rcu_flavor_struct *flavor)
-{
-	*r = (struct inside){ .flavor = flavor };
-	thread_start(&r->thread, stay_inside, r);
-	await(atomic_load(&r->in));
-}
-
-static void inside_end(struct inside *r)
-{
-	atomic_store(&r->leave, true);
-	thread_join(r->thread);
-}
-
 /* Every object is somewhere, and the bytes go with them. */
 static void check_sums(const struct bpf_mem_stats *s, uint64_t size)
 {
@@ -81,7 +48,7 @@ static void test_states(void **state)
 	static void *objs[N];
 	struct bpf_mem_alloc ma;
 	struct bpf_mem_stats s;
-	struct inside r;
+	struct sitter r;
 	int i;
 
 	(void)state;
@@ -94,7 +61,7 @@ static void test_states(void **state)
 	check_sums(&s, SIZE);
 	assert_int_equal(s.spans, (N + 1023) / 1024);
 	assert_int_equal(s.bytes_spans, s.spans * 65536);
-	inside_begin(&r, flavors[3].ops);
+	sitter_begin(&r, flavors[OWN].ops);
 	for (i = 0; i < N / 2; i++) {
 		bpf_mem_cache_free_rcu(&ma, objs[i]);
 		assert_int_equal(stats_of(&ma).objs_waiting_rcu, i + 1);
@@ -114,7 +81,7 @@ static void test_states(void **state)
 	assert_true(s.objs_waiting_ttrace >= N / 2);
 	assert_int_equal(s.objs_in_use, 0);
 	assert_int_equal(s.spans, (N + 1023) / 1024);
-	inside_end(&r);
+	sitter_end(&r);
 	/* And all goes back, with no call on the allocator. */
 	await(stats_of(&ma).spans == 0);
 	s = stats_of(&ma);
@@ -133,7 +100,7 @@ static void test_dying(void **state)
 	uint64_t lost = process_stats().never_freed;
 	struct bpf_mem_alloc ma;
 	struct bpf_mem_stats s;
-	struct inside r;
+	struct sitter r;
 	int i;
 
 	(void)state;
@@ -141,7 +108,7 @@ static void test_dying(void **state)
 	assert_int_equal(bpf_mem_alloc_init(&ma, SIZE, false), 0);
 	for (i = 0; i < N; i++)
 		objs[i] = bpf_mem_cache_alloc(&ma);
-	inside_begin(&r, flavors[3].ops);
+	sitter_begin(&r, flavors[OWN].ops);
 	for (i = KEPT; i < N; i++) {
 		if (i % 2)
 			bpf_mem_cache_free(&ma, objs[i]);
@@ -161,7 +128,7 @@ static void test_dying(void **state)
 			break;
 		sleep_us(5000);
 	}
-	inside_end(&r);
+	sitter_end(&r);
 	unpin();
 	await_nothing_left();
 	stderr_end();

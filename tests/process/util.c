@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,8 +15,8 @@
 #include "util.h"
 
 /*
- * liburcu is not instrumented, so TSan is told what a section's end orders; home/process/gp.c says the
- * other half, after a grace period.
+ * liburcu is not instrumented, so TSan is told what a section's end orders; home/process/flavors.c would
+ * say the other half, after a grace period.
  */
 #if TEST_TSAN
 void __tsan_release(void *addr);
@@ -26,11 +28,44 @@ void __tsan_release(void *addr);
 extern const struct rcu_flavor_struct urcu_memb_flavor, urcu_mb_flavor, urcu_qsbr_flavor,
 	urcu_bp_flavor;
 
+static int own_ongoing(void)
+{
+	return bpf_rcu_read_lock_held();
+}
+
+static int trace_ongoing(void)
+{
+	return rcu_read_lock_trace_held();
+}
+
+static void nothing(void)
+{
+}
+
+static const struct rcu_flavor_struct own_readers = {
+	.read_lock = bpf_rcu_read_lock,
+	.read_unlock = bpf_rcu_read_unlock,
+	.read_ongoing = own_ongoing,
+	.thread_online = nothing,
+	.thread_offline = nothing,
+	.register_thread = nothing,
+	.unregister_thread = nothing,
+};
+
+const struct rcu_flavor_struct trace_readers = {
+	.read_lock = rcu_read_lock_trace,
+	.read_unlock = rcu_read_unlock_trace,
+	.read_ongoing = trace_ongoing,
+	.thread_online = nothing,
+	.thread_offline = nothing,
+	.register_thread = nothing,
+	.unregister_thread = nothing,
+};
+
 const struct flavor flavors[NR_FLAVORS] = {
-	{ "memb", &urcu_memb_flavor },
-	{ "mb", &urcu_mb_flavor },
-	{ "qsbr", &urcu_qsbr_flavor },
-	{ "bp", &urcu_bp_flavor },
+	[MEMB] = { "memb", &urcu_memb_flavor }, [MB] = { "mb", &urcu_mb_flavor },
+	[QSBR] = { "qsbr", &urcu_qsbr_flavor }, [BP] = { "bp", &urcu_bp_flavor },
+	[OWN] = { "own", &own_readers },
 };
 
 void must_have(const char *file, int line, const char *what)
@@ -203,6 +238,11 @@ bool is_qsbr(const struct rcu_flavor_struct *flavor)
 	return flavor == &urcu_qsbr_flavor;
 }
 
+bool is_own(const struct rcu_flavor_struct *flavor)
+{
+	return flavor == &own_readers;
+}
+
 void reader_enter(const struct rcu_flavor_struct *flavor)
 {
 	if (is_qsbr(flavor))
@@ -216,6 +256,34 @@ void reader_leave(const struct rcu_flavor_struct *flavor)
 	flavor->read_unlock();
 	if (is_qsbr(flavor))
 		flavor->thread_offline();
+}
+
+static void *sit(void *arg)
+{
+	struct sitter *s = arg;
+
+	atomic_store(&s->tid, (int)syscall(SYS_gettid));
+	s->flavor->register_thread();
+	reader_enter(s->flavor);
+	atomic_store(&s->in, true);
+	while (!atomic_load(&s->leave))
+		sleep_us(200);
+	reader_leave(s->flavor);
+	s->flavor->unregister_thread();
+	return NULL;
+}
+
+void sitter_begin(struct sitter *s, const struct rcu_flavor_struct *flavor)
+{
+	*s = (struct sitter){ .flavor = flavor };
+	thread_start(&s->thread, sit, s);
+	await(atomic_load(&s->in));
+}
+
+void sitter_end(struct sitter *s)
+{
+	atomic_store(&s->leave, true);
+	thread_join(s->thread);
 }
 
 static uint64_t word_of(uint64_t seed, size_t i)

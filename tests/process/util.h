@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <urcu/flavor.h>
 #include <bma/bpf_mem_alloc.h>
+#include <bma/rcu.h>
 #include <bma/stats.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -89,18 +90,44 @@ bool in_child(void (*fn)(void *arg), void *arg);
 void stderr_begin(void);
 const char *stderr_end(void);
 
-/* The four flavours, by name. */
+/*
+ * The readers that an allocator may have, by name: those of liburcu's four flavours, and our own in the
+ * shape of a flavour.  Only what threads and readers do is in that shape, nothing for updaters.
+ */
 struct flavor {
 	const char *name;
 	const struct rcu_flavor_struct *ops;
 };
-#define NR_FLAVORS 4
+enum { MEMB, MB, QSBR, BP, OWN, NR_FLAVORS };
 extern const struct flavor flavors[NR_FLAVORS];
 bool is_qsbr(const struct rcu_flavor_struct *flavor);
+bool is_own(const struct rcu_flavor_struct *flavor);
+/* Sleepable readers in the same shape; no allocator is made for them. */
+extern const struct rcu_flavor_struct trace_readers;
+
+/* A case of a cmocka group for each of them. */
+#define CASE(test, name, setup, teardown, nth)                                                     \
+	{ name, test, setup, teardown, (void *)(uintptr_t)&flavors[nth] }
+#define ALL_FLAVORS(test, setup, teardown)                                                         \
+	CASE(test, #test "(memb)", setup, teardown, MEMB),                                         \
+		CASE(test, #test "(mb)", setup, teardown, MB),                                     \
+		CASE(test, #test "(qsbr)", setup, teardown, QSBR),                                 \
+		CASE(test, #test "(bp)", setup, teardown, BP),                                     \
+		CASE(test, #test "(own)", setup, teardown, OWN)
 
 /* A section of any flavour, in a thread that is registered: for QSBR, being online. */
 void reader_enter(const struct rcu_flavor_struct *flavor);
 void reader_leave(const struct rcu_flavor_struct *flavor);
+
+/* A thread of its own that goes inside and stays there until it is told to leave. */
+struct sitter {
+	const struct rcu_flavor_struct *flavor;
+	_Atomic bool in, leave;
+	_Atomic int tid;
+	pthread_t thread;
+};
+void sitter_begin(struct sitter *s, const struct rcu_flavor_struct *flavor);
+void sitter_end(struct sitter *s);
 
 /* Random numbers, fast, one state for each thread. */
 static inline uint64_t rnd(uint64_t *state)
@@ -120,8 +147,19 @@ bool is_zero(const void *obj, size_t bytes);
 bool has_twins(void **objs, size_t n);
 
 /*
- * Snapshots; and: has the library given everything back, with no allocator left, dying or not?  They are
- * inline because a program that brings its own core has none of these.
+ * Make an allocator for any of these readers.  It and the next few are inline because a program that
+ * brings its own core has none of what they call.
+ */
+static inline int init_for(struct bpf_mem_alloc *ma, int size, bool percpu,
+			   const struct rcu_flavor_struct *flavor)
+{
+	if (is_own(flavor))
+		return bpf_mem_alloc_init(ma, size, percpu);
+	return bpf_mem_alloc_init_flavor(ma, size, percpu, flavor);
+}
+
+/*
+ * Snapshots; and: has the library given everything back, with no allocator left, dying or not?
  */
 static inline struct bpf_mem_stats stats_of(const struct bpf_mem_alloc *ma)
 {
