@@ -43,11 +43,11 @@
 /*
  * With so many bytes of one cache in limbo, grace periods are not put off.  For each so many, who adds a
  * magazine lets others run once: the CPU is what a reader that was preempted inside its section, or
- * who drives the grace periods, may be waiting for.
+ * who drives the grace periods, may be waiting for.  At most so many times in a grace period.
  */
 #define HURRY_BYTES (64 << 10)
 #define YIELD_BYTES (8 << 20)
-#define MAX_YIELDS 64
+#define MAX_YIELDS 32
 
 static struct bma_magazine *first_of(uint64_t word)
 {
@@ -123,12 +123,24 @@ void bma_limbo_put(struct bpf_mem_cache *c, struct bma_magazine *m)
 		bma_depot_splice(c, ripe);
 }
 
+/* A reader that stays inside gets nothing from our yields, so there are so many in a grace period. */
+static bool may_yield(struct bpf_mem_cache *c)
+{
+	uint64_t ended = port_gp_counts(gp_of(c)).ended << 32;
+	uint64_t yields = port_load(&c->yields, relaxed);
+
+	if (yields >> 32 != ended >> 32)
+		yields = ended;
+	port_store(&c->yields, yields + 1, relaxed);
+	return (uint32_t)yields < MAX_YIELDS;
+}
+
 /* Called after a put by who freed, not by the reclaimer, which others wait for. */
 void bma_limbo_let_readers_run(struct bpf_mem_cache *c)
 {
-	int64_t yields = bytes_in(c) / YIELD_BYTES;
+	int64_t yields;
 
-	for (yields = yields < MAX_YIELDS ? yields : MAX_YIELDS; yields > 0; yields--)
+	for (yields = bytes_in(c) / YIELD_BYTES; yields > 0 && may_yield(c); yields--)
 		port_yield();
 }
 

@@ -21,7 +21,7 @@ void home_futex_wake(_Atomic uint32_t *word);
 bool home_thread_start(const char *name, void *(*fn)(void *), void *arg);
 void home_reclaimer_start(void);
 
-/* gp.c */
+/* gp.c: try again for threads that could not be created */
 void home_gp_start(void);
 
 #endif /* BMA_HOME_PRIVATE_H */
