@@ -147,6 +147,7 @@ struct bpf_mem_cache {
 	poll_at; /* bytes of them after the latest poll from limbo_put */
 	PORT_ATOMIC(int64_t) nr_ttrace; /* in ttrace_next and ttrace_wait */
 	PORT_ATOMIC(int64_t) nr_deferred;
+	PORT_ATOMIC(uint64_t) yields; /* {grace periods that had ended:32, yields since:32} */
 	PORT_ATOMIC(uint64_t) nr_spans, nr_refusals;
 };
 

@@ -41,15 +41,18 @@
 #include "bma.h"
 
 /*
- * With so many bytes of one cache in limbo, grace periods are not put off.  For each so many, who adds a
- * magazine lets others run once: the CPU is what a reader that was preempted inside its section, or
- * who drives the grace periods, may be waiting for.
+ * With so many bytes of one cache in limbo, grace periods are not put off; each so many, our own are polled.
+ * For each so many, who adds a magazine lets others run once: the CPU is what a reader that was preempted
+ * inside its section, or who drives the grace periods, may be waiting for.  At most so many times in a
+ * grace period.  With large objects, as many as so many objects have.
  */
 #define HURRY_BYTES (64 << 10)
 #define POLL_BYTES (64 << 10)
+#define POLL_OBJS 4
 #define YIELD_BYTES (1 << 20)
 #define YIELD_BYTES_IF_DRIVEN (8 << 20)
-#define MAX_YIELDS 64
+#define YIELD_OBJS 64
+#define MAX_YIELDS 32
 
 static struct bma_magazine *first_of(uint64_t word)
 {
@@ -110,6 +113,11 @@ int64_t bma_limbo_bytes(struct bma_group *g)
 	return bytes;
 }
 
+static int64_t at_least(int64_t bytes, int64_t objs, const struct bpf_mem_cache *c)
+{
+	return objs * c->size > bytes ? objs * c->size : bytes;
+}
+
 static void request(struct bpf_mem_cache *c, bma_cookie_t cookie)
 {
 	int64_t half = (int64_t)port_load(&c->group->limbo_limit, relaxed) / 2;
@@ -139,15 +147,24 @@ bool bma_limbo_ripen(struct bpf_mem_cache *c)
 	return pending;
 }
 
-/* Advance our own readers' grace periods each POLL_BYTES, so that it costs each
- * object little. */
-static void poll_if_due(struct bpf_mem_cache *c)
+/* Have our own readers' grace periods go on, and take what is ripe. */
+static void poll(struct bpf_mem_cache *c)
 {
-	if (bytes_in(c) < port_load(&c->poll_at, relaxed) + POLL_BYTES)
-		return;
 	bma_gp_poll(gp_of(c), false);
 	bma_limbo_ripen(c);
 	port_store(&c->poll_at, bytes_in(c), relaxed);
+}
+
+/* Once for so many bytes, so that it costs each object little. */
+static void poll_if_due(struct bpf_mem_cache *c)
+{
+	int64_t step = at_least(POLL_BYTES, POLL_OBJS, c), bytes = bytes_in(c);
+
+	/* Refills and the reclaimer take what is ripe, too. */
+	if (bytes < port_load(&c->poll_at, relaxed))
+		port_store(&c->poll_at, bytes, relaxed);
+	if (bytes >= port_load(&c->poll_at, relaxed) + step)
+		poll(c);
 }
 
 /* Give up a magazine in hand to be reused after a grace period that begins from now on. */
@@ -172,14 +189,30 @@ void bma_limbo_put(struct bpf_mem_cache *c, struct bma_magazine *m)
 	poll_if_due(c);
 }
 
+/* A reader that stays inside gets nothing from our yields, so there are so many in a grace period. */
+static bool may_yield(struct bpf_mem_cache *c)
+{
+	uint64_t ended = port_load(&gp_of(c)->completed, relaxed) << 32;
+	uint64_t yields = port_load(&c->yields, relaxed);
+
+	if (yields >> 32 != ended >> 32)
+		yields = ended;
+	port_store(&c->yields, yields + 1, relaxed);
+	return (uint32_t)yields < MAX_YIELDS;
+}
+
 /* Called after a put by who freed, not by the reclaimer, which others wait for. */
 void bma_limbo_let_readers_run(struct bpf_mem_cache *c)
 {
-	int64_t step = gp_of(c)->driven ? YIELD_BYTES_IF_DRIVEN : YIELD_BYTES;
-	int64_t yields = bytes_in(c) / step;
+	int64_t bytes = gp_of(c)->driven ? YIELD_BYTES_IF_DRIVEN : YIELD_BYTES;
+	int64_t step = at_least(bytes, YIELD_OBJS, c), yields;
 
-	for (yields = yields < MAX_YIELDS ? yields : MAX_YIELDS; yields > 0; yields--)
+	for (yields = bytes_in(c) / step; yields > 0 && may_yield(c); yields--) {
 		port_yield();
+		poll(c);
+		if (bytes_in(c) < step)
+			break;
+	}
 }
 
 /* A magazine whose grace period has passed; what was ripe with it goes to the depot. */

@@ -43,6 +43,10 @@ struct domain {
 	pthread_mutex_t running;
 };
 
+#if HOME_TSAN
+void __tsan_acquire(void *addr);
+#endif
+
 static struct domain domains[NR_DOMAINS];
 static _Atomic unsigned int nr_domains;
 static pthread_mutex_t adding = PTHREAD_MUTEX_INITIALIZER;
@@ -59,6 +63,10 @@ static void run(struct domain *d)
 	if (!port_load(&exiting, relaxed) && bma_gp_wanted(&d->gp)) {
 		bma_gp_begin(&d->gp);
 		d->flavor->update_synchronize_rcu();
+#if HOME_TSAN
+		/* The sanitizer does not see into liburcu; readers in tests have the other half. */
+		__tsan_acquire((void *)d->flavor);
+#endif
 		bma_gp_end(&d->gp);
 	}
 	pthread_mutex_unlock(&d->running);
@@ -140,6 +148,20 @@ static struct domain *find(const struct rcu_flavor_struct *flavor)
 	pthread_mutex_init(&d->running, NULL);
 	port_store(&nr_domains, n + 1, release);
 	return d;
+}
+
+/* Try again for the threads that could not be created. */
+void home_flavors_start(void)
+{
+	unsigned int n = port_load(&nr_domains, acquire), i;
+
+	for (i = 0; i < n; i++) {
+		if (port_load(&domains[i].has_thread, acquire))
+			continue;
+		pthread_mutex_lock(&adding);
+		start(&domains[i]);
+		pthread_mutex_unlock(&adding);
+	}
 }
 
 struct bma_gp *port_gp_of_flavor(const struct rcu_flavor_struct *flavor)

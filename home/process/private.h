@@ -24,4 +24,7 @@ void home_stall_check(void);
 bool home_thread_start(const char *name, void *(*fn)(void *), void *arg);
 void home_reclaimer_start(void);
 
+/* flavors.c: try again for threads that could not be created */
+void home_flavors_start(void);
+
 #endif /* BMA_HOME_PRIVATE_H */

@@ -82,6 +82,7 @@ static void *reclaimer(void *arg)
 
 void home_reclaimer_start(void)
 {
+	home_flavors_start();
 	if (port_load(&started, acquire))
 		return;
 	pthread_mutex_lock(&starting);
@@ -98,6 +99,8 @@ static void wake_from(uint32_t how)
 
 void port_reclaim_wake(void)
 {
+	/* The caller's work, which may be a plain store, before the look: WAKE. */
+	atomic_thread_fence(memory_order_seq_cst);
 	/* A thread that ticks comes by itself. */
 	if (!port_load(&woken, relaxed))
 		port_store(&woken, true, seq_cst);

@@ -111,7 +111,7 @@ static struct bma_cpu *block_lock(bma_cpu_ptr_t *cpus)
 
 	if (port_xchg(&block->busy, 1, acquire))
 		return NULL;
-	if (port_load(&cpus[cpu], relaxed) == block)
+	if (port_load(&cpus[cpu], acquire) == block)
 		return block;
 	port_store(&block->busy, 0, release);
 	return NULL;

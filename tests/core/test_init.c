@@ -87,23 +87,32 @@ static void memory_for_objects_comes_later(void)
 
 static void each_flavour_has_its_domain(void)
 {
-	struct bpf_mem_alloc *ma = &unit.ma[unit.nr_mas++];
+	struct bpf_mem_alloc *ma = unit_new_ma();
 
 	assert_int_equal(bpf_mem_alloc_init_flavor(ma, 64, false, flavor), 0);
 	assert_ptr_equal(ma->group->gp, script_gp(1));
 	assert_ptr_equal(unit_ma(64, false)->group->gp, script_gp(0));
+	/* And without one it is core's own, of either init. */
+	assert_ptr_equal(unit_own_ma(64, false)->group->gp, &bma_rcu);
+	ma = unit_new_ma();
+	assert_int_equal(bpf_mem_alloc_percpu_init(ma, NULL), 0);
+	assert_ptr_equal(ma->group->gp, &bma_rcu);
+	assert_int_equal(script_calls(SCRIPT_FLAVOR), 2);
+	assert_int_equal(script_calls(SCRIPT_INIT), 4);
 }
 
 static void no_domain_is_no_memory(void)
 {
 	struct bpf_mem_alloc ma;
 
-	script_fail(SCRIPT_FLAVOR, 1, 3);
-	assert_int_equal(bpf_mem_alloc_init(&ma, 64, false), -PORT_ENOMEM);
-	check_untouched(&ma);
+	script_fail(SCRIPT_FLAVOR, 1, 2);
+	memset(&ma, 0x5a, sizeof(ma));
 	assert_int_equal(bpf_mem_alloc_init_flavor(&ma, 64, false, flavor), -PORT_ENOMEM);
 	check_untouched(&ma);
-	assert_int_equal(bpf_mem_alloc_percpu_init(&ma, NULL), -PORT_ENOMEM);
+	memset(&ma, 0x5a, sizeof(ma));
+	assert_int_equal(bpf_mem_alloc_init_flavor(&ma, 0, true, script_flavor()), -PORT_EINVAL);
+	check_untouched(&ma);
+	assert_int_equal(bpf_mem_alloc_init_flavor(&ma, 64, false, script_flavor()), -PORT_ENOMEM);
 	check_untouched(&ma);
 }
 

@@ -17,11 +17,18 @@ static struct {
 	bool in;
 } waiting[MAX_PUT];
 static unsigned int nr_waiting;
+static struct bma_gp *gp;
+
+static void begin_with(struct bpf_mem_alloc *ma)
+{
+	c = ma->caches;
+	gp = ma->group->gp;
+	nr_waiting = 0;
+}
 
 static void begin(void)
 {
-	c = unit_ma(64, false)->caches;
-	nr_waiting = 0;
+	begin_with(unit_ma(64, false));
 }
 
 static int64_t nr_limbo(void)
@@ -45,7 +52,7 @@ static void put(unsigned int n)
 
 	assert_true(nr_waiting < MAX_PUT);
 	waiting[nr_waiting].m = m;
-	waiting[nr_waiting].number = script_gp_begun(unit_rcu()) + 1;
+	waiting[nr_waiting].number = script_gp_begun(gp) + 1;
 	waiting[nr_waiting++].in = true;
 	bma_limbo_put(c, m);
 }
@@ -58,7 +65,7 @@ static void ripe(struct bma_magazine *m)
 	for (i = 0; i < nr_waiting; i++) {
 		if (waiting[i].m != m || !waiting[i].in)
 			continue;
-		assert_true(script_gp_ended(unit_rcu()) >= waiting[i].number);
+		assert_true(script_gp_ended(gp) >= waiting[i].number);
 		waiting[i].in = false;
 		assert_true(m->count >= 1);
 		while (m->count) {
@@ -309,12 +316,11 @@ static void much_in_limbo_hurries(void)
 }
 
 /* Who frees gives way, once for each so many bytes in limbo, and not without end. */
-static void very_much_in_limbo_yields(void)
+static void very_much_in_limbo_yields(struct bpf_mem_alloc *ma, int64_t step)
 {
-	unsigned int i, n = YIELD_BYTES / BPF_MEM_CACHE_SIZE_MAX, yields = 0;
+	unsigned int i, n = step / BPF_MEM_CACHE_SIZE_MAX, yields = 0;
 
-	c = unit_ma(BPF_MEM_CACHE_SIZE_MAX, false)->caches;
-	nr_waiting = 0;
+	begin_with(ma);
 	for (i = 0; i < MAX_PUT; i++) {
 		put(1);
 		assert_int_equal(script_calls(SCRIPT_YIELD), yields);
@@ -322,11 +328,24 @@ static void very_much_in_limbo_yields(void)
 		yields += (i + 1) / n < MAX_YIELDS ? (i + 1) / n : MAX_YIELDS;
 		assert_int_equal(script_calls(SCRIPT_YIELD), yields);
 	}
-	script_gp_pass(unit_rcu(), 1);
+	assert_true(yields > 2 * MAX_YIELDS);
+	script_gp_pass(gp, 2);
 	get_all();
 	check_empty();
 	bma_limbo_let_readers_run(c);
 	assert_int_equal(script_calls(SCRIPT_YIELD), yields);
+}
+
+static void very_much_yields_to_own_readers(void)
+{
+	script_hold(script_gp(SCRIPT_RCU), true);
+	very_much_in_limbo_yields(unit_own_ma(BPF_MEM_CACHE_SIZE_MAX, false), YIELD_BYTES);
+}
+
+/* Who drives them must run, too: it takes more to give way to. */
+static void very_much_yields_to_who_drives(void)
+{
+	very_much_in_limbo_yields(unit_ma(BPF_MEM_CACHE_SIZE_MAX, false), YIELD_BYTES_IF_DRIVEN);
 }
 
 static void close_gives_cookies(void)
@@ -591,7 +610,8 @@ int main(void)
 		UNIT_TEST(an_old_bucket_is_added_to),
 		UNIT_TEST(ripen_moves_what_is_ripe_and_asks_for_the_rest),
 		UNIT_TEST(much_in_limbo_hurries),
-		UNIT_TEST(very_much_in_limbo_yields),
+		UNIT_TEST(very_much_yields_to_own_readers),
+		UNIT_TEST(very_much_yields_to_who_drives),
 		UNIT_TEST(close_gives_cookies),
 		UNIT_TEST(take_all_takes_ripe_and_unripe),
 		UNIT_TEST(a_wait_is_for_both),

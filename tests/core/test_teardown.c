@@ -319,9 +319,13 @@ static void two_are_destroyed(void)
 	/* The first one's periods are not the second's. */
 	script_gp_end(unit_rcu());
 	script_gp_begin(unit_rcu());
-	script_gp_pass(unit_trace(), 1);
+	script_gp_end(unit_trace());
+	script_gp_begin(unit_trace());
 	bma_reclaim();
 	script_gp_end(unit_rcu());
+	bma_reclaim();
+	assert_int_equal(log_of[0].frees, 0);
+	script_gp_end(unit_trace());
 	bma_reclaim();
 	assert_int_equal(log_of[0].nr, 48 - out);
 	assert_int_equal(log_of[0].frees, 1);
@@ -340,7 +344,7 @@ static void two_are_destroyed(void)
 static void each_waits_for_its_own_readers(void)
 {
 	const struct rcu_flavor_struct *flavor = (void *)&log_of;
-	struct bpf_mem_alloc *ma = &unit.ma[unit.nr_mas++], *other = unit_ma(1024, false);
+	struct bpf_mem_alloc *ma = unit_new_ma(), *other = unit_ma(1024, false);
 
 	assert_int_equal(bpf_mem_alloc_init_flavor(ma, 1024, false, flavor), 0);
 	unit_free_rcu(ma, unit_alloc(ma));
@@ -401,7 +405,7 @@ static void run_teardown(void)
 /* Others go on, and begin. */
 static void nested_init(void *arg)
 {
-	struct bpf_mem_alloc *third = &unit.ma[unit.nr_mas++];
+	struct bpf_mem_alloc *third = unit_new_ma();
 
 	(void)arg;
 	/* As another thread would, so it is nobody's nested context. */

@@ -96,6 +96,7 @@ static void cross(void *arg)
 	printf("# %lu objects, %.1f ns each; RSS in the first %.1f s %zu KiB, later %zu KiB; %lu spans\n",
 	       c->objects, 1e9 * (now() - start) / (double)c->objects, moment, first >> 10,
 	       later >> 10, (unsigned long)stats_of(&c->ma).spans);
+	fflush(stdout);
 	must(!stats_of(&c->ma).objs_in_use);
 	bpf_mem_alloc_destroy(&c->ma);
 	await_nothing_left();

@@ -121,6 +121,7 @@ static void destroy_million(void *arg)
 		await(rss() < before + (2 << 20));
 	printf("# destroy with %lu in limbo: %.3f ms; RSS %zu KiB, then %zu KiB, before %zu KiB\n",
 	       m.objects, 1e3 * best, peak >> 10, rss() >> 10, before >> 10);
+	fflush(stdout);
 	if (is_plain())
 		must(best < 0.010);
 	free(m.objs);

@@ -64,20 +64,33 @@ int main(void)
 EOF
 }
 
-# Is a reader of @2 (and only of it) waited for?  @1 is included; enter and leave are its calls.
+# Is a reader of @2 (own: of <bma/rcu.h>) waited for?  @1 is included before the header.
 reader() {
 	printf '%b\n' "$1"
 	cat <<EOF
 #include <bma/bpf_mem_alloc.h>
+#include <bma/rcu.h>
 #include <bma/stats.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
-extern const struct rcu_flavor_struct $2;
-#define flavor $2
 EOF
+	if [ "$2" = own ]; then
+		cat <<'EOF'
+#define enter() bpf_rcu_read_lock()
+#define leave() bpf_rcu_read_unlock()
+EOF
+	else
+		cat <<EOF
+#include <urcu/flavor.h>
+extern const struct rcu_flavor_struct urcu_$2_flavor;
+#define flavor urcu_$2_flavor
+#define enter() (flavor.register_thread(), flavor.thread_online(), flavor.read_lock())
+#define leave() (flavor.read_unlock(), flavor.thread_offline(), flavor.unregister_thread())
+EOF
+	fi
 	cat <<'EOF'
-static _Atomic int in, leave;
+static _Atomic int in, go;
 static void ms(long n)
 {
 	struct timespec t = { 0, n * 1000000 };
@@ -85,15 +98,11 @@ static void ms(long n)
 }
 static void *stay(void *arg)
 {
-	flavor.register_thread();
-	flavor.thread_online();
-	flavor.read_lock();
+	enter();
 	in = 1;
-	while (!leave)
+	while (!go)
 		ms(1);
-	flavor.read_unlock();
-	flavor.thread_offline();
-	flavor.unregister_thread();
+	leave();
 	return arg;
 }
 int main(void)
@@ -115,7 +124,7 @@ int main(void)
 			break;
 	}
 	waited = i == WAIT_MS;
-	leave = 1;
+	go = 1;
 	pthread_join(thread, NULL);
 	bpf_mem_alloc_destroy(&ma);
 	return !waited;
@@ -151,12 +160,12 @@ compiles_not() {
 	done
 }
 
-# takes FLAVOUR WHAT INCLUDES: the allocator waits for readers of that flavour and of no other
+# takes FLAVOUR WHAT INCLUDES: the allocator waits for readers of that flavour (or our own) and of no other
 takes() {
-	for flavor in memb mb qsbr bp; do
+	for flavor in memb mb qsbr bp own; do
 		wait=3000
 		[ "$flavor" != "$1" ] || wait=60
-		reader "$3" "urcu_${flavor}_flavor" >"$tmp/a.c"
+		reader "$3" "$flavor" >"$tmp/a.c"
 		if ! compile $c -std=gnu11 -DWAIT_MS=$wait $4 ${CFLAGS:-} -o "$tmp/a" "$tmp/a.c" "$LIB" \
 			-lurcu -lurcu-memb -lurcu-mb -lurcu-qsbr -lurcu-bp -lpthread; then
 			is_not "$c: $2 with a reader of $flavor does not compile"
@@ -211,8 +220,20 @@ mapped() {
 		compiles '' 'liburcu without a flavour'
 }
 
+# A program whose readers are ours needs no library of liburcu, and runs.
+without_liburcu() {
+	program '' >"$tmp/a.c"
+	if compile $c -std=gnu11 ${CFLAGS:-} -o "$tmp/a" "$tmp/a.c" "$LIB" -lpthread && "$tmp/a"; then
+		is "$c: no flavour, linked without liburcu"
+	else
+		is_not "$c: no flavour, linked without liburcu"
+	fi
+}
+
 linked() {
-	takes bp 'no flavour' '#include <urcu/flavor.h>' ''
+	without_liburcu
+	takes own 'no flavour' '' ''
+	takes own 'urcu/flavor.h alone' '#include <urcu/flavor.h>' ''
 	takes memb 'urcu.h' '#include <urcu.h>' ''
 	takes mb 'urcu.h with RCU_MB' '#include <urcu.h>' -DRCU_MB
 	takes qsbr 'urcu-qsbr.h' '#include <urcu-qsbr.h>' ''
@@ -229,6 +250,7 @@ check() {
 	esac
 	command -v "${c%% *}" >/dev/null && command -v "${cxx%% *}" >/dev/null || return
 	alone bma/bpf_mem_alloc.h
+	alone bma/rcu.h
 	alone bma/stats.h
 	mapped
 	unmapped

@@ -92,6 +92,7 @@ static void flood(void *arg)
 	printf("# %lu pairs, %.1f ns each, peak RSS %zu KiB, %lu grace periods\n", f.pairs,
 	       1e9 * (end - start) / (double)f.pairs, peak_rss() >> 10,
 	       (unsigned long)stats_of(&f.ma).grace_periods);
+	fflush(stdout);
 	must(!stats_of(&f.ma).objs_in_use);
 	must(!stats_of(&f.ma).refusals);
 	bpf_mem_alloc_destroy(&f.ma);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * test_gp.c - home/process/gp.c: numbered grace periods of liburcu's flavours
+ * test_gp.c - numbered grace periods (core/gp.c): of liburcu's flavours, each driven by its thread
+ * (home/process/flavors.c), and of our own readers, driven by the reclaimer and by whoever polls
  */
 #define _GNU_SOURCE
 #include <sched.h>
@@ -8,158 +9,172 @@
 #include <string.h>
 #include <urcu/flavor.h>
 
-#include "port.h"
+#include "bma.h"
 #include "util.h"
 
-/* A reader that goes in and out at our word. */
-struct reader {
-	const struct rcu_flavor_struct *flavor;
-	_Atomic bool in, leave;
-	pthread_t thread;
-};
-
-static void *stay_inside(void *arg)
+static struct bma_gp *domain_of(const struct rcu_flavor_struct *flavor)
 {
-	struct reader *r = arg;
+	struct bma_gp *gp = is_own(flavor) ? &bma_rcu : port_gp_of_flavor(flavor);
 
-	r->flavor->register_thread();
-	reader_enter(r->flavor);
-	atomic_store(&r->in, true);
-	while (!atomic_load(&r->leave))
-		sleep_us(100);
-	reader_leave(r->flavor);
-	r->flavor->unregister_thread();
-	return NULL;
-}
-
-static void reader_begin(struct reader *r, const struct rcu_flavor_struct *flavor)
-{
-	*r = (struct reader){ .flavor = flavor };
-	thread_start(&r->thread, stay_inside, r);
-	await(atomic_load(&r->in));
-}
-
-static void reader_end(struct reader *r)
-{
-	atomic_store(&r->leave, true);
-	thread_join(r->thread);
+	must(gp && gp->driven == !is_own(flavor));
+	return gp;
 }
 
 /* Asks again, as the contract says. */
 static bool done_or_ask(struct bma_gp *gp, bma_cookie_t cookie, bool hurry)
 {
-	if (port_gp_done(gp, cookie))
+	if (bma_gp_done(gp, cookie))
 		return true;
-	port_gp_request(gp, cookie, hurry);
+	bma_gp_request(gp, cookie, hurry);
 	return false;
 }
 
 static void test_domains(void **state)
 {
-	struct bma_gp *gp[NR_FLAVORS];
-	int i, j;
+	struct bma_gp *gp[NR_FLAVORS], *other;
+	unsigned int i, j, n;
 
 	(void)state;
 	for (i = 0; i < NR_FLAVORS; i++) {
-		gp[i] = port_gp_of_flavor(flavors[i].ops);
-		assert_non_null(gp[i]);
-		assert_ptr_equal(port_gp_of_flavor(flavors[i].ops), gp[i]);
+		gp[i] = domain_of(flavors[i].ops);
+		assert_ptr_equal(domain_of(flavors[i].ops), gp[i]);
 		for (j = 0; j < i; j++)
 			assert_ptr_not_equal(gp[i], gp[j]);
 	}
-	/* The default readers are bp's. */
-	assert_ptr_equal(port_gp_of_flavor(NULL), gp[3]);
+	/* The list has our own first, and each once. */
+	assert_ptr_equal(bma_gp_nth(0), &bma_rcu);
+	assert_ptr_equal(bma_gp_nth(1), &bma_trace);
+	for (n = 0; (other = bma_gp_nth(n)); n++)
+		for (i = 0; i < n; i++)
+			assert_ptr_not_equal(bma_gp_nth(i), other);
+	assert_int_equal(n, NR_FLAVORS + 1);
+	for (i = 0; i < NR_FLAVORS; i++) {
+		for (j = 0; j < n && bma_gp_nth(j) != gp[i]; j++)
+			;
+		assert_true(j < n);
+	}
 }
 
 static void test_idle(void **state)
 {
 	const struct flavor *f = *state;
-	struct bma_gp *gp = port_gp_of_flavor(f->ops);
-	uint64_t before = port_gp_counts(gp).ended;
-	bma_cookie_t cookie = port_gp_snapshot(gp);
+	struct bma_gp *gp = domain_of(f->ops);
+	uint64_t before = bma_gp_counts(gp).ended, hurried;
+	bma_cookie_t cookie = bma_gp_snapshot(gp);
 
 	/* Nobody asked: not done, and nothing runs. */
-	assert_false(port_gp_done(gp, cookie));
+	assert_false(bma_gp_done(gp, cookie));
 	sleep_us(20000);
-	assert_false(port_gp_done(gp, cookie));
-	assert_int_equal(port_gp_counts(gp).ended, before);
-	port_gp_request(gp, cookie, false);
-	await(port_gp_done(gp, cookie));
-	assert_true(port_gp_counts(gp).ended > before);
-	assert_true(port_gp_done(gp, cookie));
-	cookie = port_gp_snapshot(gp);
-	port_gp_request(gp, cookie, true);
-	await(port_gp_done(gp, cookie));
-	assert_true(port_gp_counts(NULL).ended >= port_gp_counts(gp).ended);
+	assert_false(bma_gp_done(gp, cookie));
+	assert_int_equal(bma_gp_counts(gp).ended, before);
+	bma_gp_request(gp, cookie, false);
+	await(bma_gp_done(gp, cookie));
+	assert_true(bma_gp_counts(gp).ended > before);
+	assert_true(bma_gp_done(gp, cookie));
+	hurried = bma_gp_counts(gp).hurried;
+	before = bma_gp_counts(gp).ended;
+	cookie = bma_gp_snapshot(gp);
+	bma_gp_request(gp, cookie, true);
+	await(bma_gp_done(gp, cookie));
+	/* Hurried ones are counted, once each. */
+	assert_true(bma_gp_counts(gp).hurried > hurried);
+	assert_true(bma_gp_counts(gp).hurried - hurried <= bma_gp_counts(gp).ended - before + 1);
 }
 
 static void test_waits_for_reader(void **state)
 {
 	const struct flavor *f = *state;
-	struct bma_gp *gp = port_gp_of_flavor(f->ops);
+	struct bma_gp *gp = domain_of(f->ops);
 	bma_cookie_t cookie, later;
-	struct reader r;
+	struct sitter r;
 	int i;
 
-	reader_begin(&r, f->ops);
-	cookie = port_gp_snapshot(gp);
-	port_gp_request(gp, cookie, true);
+	sitter_begin(&r, f->ops);
+	cookie = bma_gp_snapshot(gp);
+	bma_gp_request(gp, cookie, true);
 	for (i = 0; i < 20; i++) {
-		assert_false(port_gp_done(gp, cookie));
-		later = port_gp_snapshot(gp);
-		port_gp_request(gp, later, i % 2);
-		assert_false(port_gp_done(gp, later));
+		assert_false(bma_gp_done(gp, cookie));
+		later = bma_gp_snapshot(gp);
+		bma_gp_request(gp, later, i % 2);
+		assert_false(bma_gp_done(gp, later));
 		/* Two are pending at most: the one that runs and the next. */
 		assert_true((bma_cookie_t)(later - cookie) <= 1);
 		sleep_us(1000);
 	}
-	reader_end(&r);
+	sitter_end(&r);
 	await(done_or_ask(gp, later, true));
-	assert_true(port_gp_done(gp, cookie));
+	assert_true(bma_gp_done(gp, cookie));
 }
 
-/* A reader that begins after the snapshot need not be waited for, one that began before must be. */
+/* Who sleeps until it is over must not be one of the readers; a QSBR thread is none meanwhile. */
 static void test_wait(void **state)
 {
 	const struct flavor *f = *state;
-	struct bma_gp *gp = port_gp_of_flavor(f->ops);
-	bma_cookie_t cookie = port_gp_snapshot(gp);
+	struct bma_gp *gp = domain_of(f->ops);
+	uint64_t number = bma_gp_number(gp);
 
-	port_gp_request(gp, cookie, true);
-	assert_true(port_gp_wait(gp, cookie));
-	assert_true(port_gp_done(gp, cookie));
+	assert_true(bma_gp_wait(gp, number));
+	assert_true(bma_gp_number_done(gp, number));
 	f->ops->register_thread();
 	reader_enter(f->ops);
-	cookie = port_gp_snapshot(gp);
-	port_gp_request(gp, cookie, true);
+	number = bma_gp_number(gp);
+	bma_gp_want(gp, number, true);
 	if (is_qsbr(f->ops)) {
-		assert_true(port_gp_wait(gp, cookie));
+		assert_true(bma_gp_wait(gp, number));
 		assert_true(f->ops->read_ongoing());
 	} else {
-		assert_false(port_gp_wait(gp, cookie));
-		assert_false(port_gp_done(gp, cookie));
+		assert_false(bma_gp_wait(gp, number));
+		sleep_us(30000);
+		assert_false(bma_gp_number_done(gp, number));
+		assert_true(f->ops->read_ongoing());
 	}
 	reader_leave(f->ops);
-	assert_true(port_gp_wait(gp, cookie));
+	assert_true(bma_gp_wait(gp, number));
 	f->ops->unregister_thread();
+}
+
+/* A reader that goes inside after the grace period has begun is not waited for. */
+static void test_late_reader(void **state)
+{
+	const struct flavor *f = *state;
+	struct bma_gp *gp = domain_of(f->ops);
+	struct sitter early, late;
+	uint64_t number;
+
+	sitter_begin(&early, f->ops);
+	number = bma_gp_number(gp);
+	bma_gp_want(gp, number, true);
+	await(port_load(gp->started, seq_cst) == number);
+	/* For liburcu, it is where it waits for the early one. */
+	sleep_us(20000);
+	sitter_begin(&late, f->ops);
+	assert_false(bma_gp_number_done(gp, number));
+	sitter_end(&early);
+	await(bma_gp_number_done(gp, number));
+	number = bma_gp_number(gp);
+	bma_gp_want(gp, number, true);
+	sleep_us(20000);
+	assert_false(bma_gp_number_done(gp, number));
+	sitter_end(&late);
+	await(bma_gp_number_done(gp, number));
 }
 
 /* Cookies of long ago: done, or for a moment pending again, but never stuck and never of the future. */
 static void test_wrap(void **state)
 {
 	const struct flavor *f = *state;
-	struct bma_gp *gp = port_gp_of_flavor(f->ops);
-	bma_cookie_t old = port_gp_snapshot(gp), cookie;
+	struct bma_gp *gp = domain_of(f->ops);
+	bma_cookie_t old = bma_gp_snapshot(gp), cookie;
 	int i, pending = 0;
 
-	port_gp_request(gp, old, true);
-	await(port_gp_done(gp, old));
+	bma_gp_request(gp, old, true);
+	await(bma_gp_done(gp, old));
 	for (i = 0; i < 520; i++) {
-		cookie = port_gp_snapshot(gp);
-		must(!port_gp_done(gp, cookie));
-		port_gp_request(gp, cookie, true);
-		await(port_gp_done(gp, cookie));
-		pending += !port_gp_done(gp, old);
+		cookie = bma_gp_snapshot(gp);
+		must(!bma_gp_done(gp, cookie));
+		bma_gp_request(gp, cookie, true);
+		await(bma_gp_done(gp, cookie));
+		pending += !bma_gp_done(gp, old);
 	}
 	assert_true(pending <= 6);
 	await(done_or_ask(gp, old, true));
@@ -207,7 +222,7 @@ static void exchange_boxes(struct boxes *b, struct bma_gp *gp, unsigned long n)
 
 	for (i = 1; i <= n; i++) {
 		while (i - closed >= BOXES - 1 ||
-		       (closed < i - 1 && port_gp_done(gp, cookie[closed % BOXES]))) {
+		       (closed < i - 1 && bma_gp_done(gp, cookie[closed % BOXES]))) {
 			if (!done_or_ask(gp, cookie[closed % BOXES], closed % 2)) {
 				sched_yield();
 				continue;
@@ -218,16 +233,16 @@ static void exchange_boxes(struct boxes *b, struct bma_gp *gp, unsigned long n)
 		}
 		box = &b->box[i % BOXES];
 		atomic_store_explicit(&box->alive, 1, memory_order_relaxed);
-		/* No order beyond release: SNAPSHOT is port_gp_snapshot()'s business. */
+		/* No order beyond release: SNAPSHOT is bma_gp_snapshot()'s business. */
 		atomic_store_explicit(&b->current, box, memory_order_release);
-		cookie[(i - 1) % BOXES] = port_gp_snapshot(gp);
+		cookie[(i - 1) % BOXES] = bma_gp_snapshot(gp);
 	}
 }
 
 static void test_never_early(void **state)
 {
 	const struct flavor *f = *state;
-	struct bma_gp *gp = port_gp_of_flavor(f->ops);
+	struct bma_gp *gp = domain_of(f->ops);
 	struct boxes *b = calloc(1, sizeof(*b));
 	pthread_t readers[2];
 	int i;
@@ -244,6 +259,13 @@ static void test_never_early(void **state)
 	free(b);
 }
 
+static int setup(void **state)
+{
+	(void)state;
+	port_init();
+	return 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -251,9 +273,10 @@ int main(void)
 		ALL_FLAVORS(test_idle, NULL, NULL),
 		ALL_FLAVORS(test_waits_for_reader, NULL, NULL),
 		ALL_FLAVORS(test_wait, NULL, NULL),
+		ALL_FLAVORS(test_late_reader, NULL, NULL),
 		ALL_FLAVORS(test_wrap, NULL, NULL),
 		ALL_FLAVORS(test_never_early, NULL, NULL),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -321,18 +321,18 @@ static void test_kernel_inside(void **state)
  */
 static void test_kernel_ttrace(void **state)
 {
+	const struct flavor *f = *state;
 	static void *objs[PER_SPAN + 1];
-	struct waiting w = { .flavor = flavors[OWN].ops };
-	struct inside reader = { .flavor = flavors[OWN].ops };
+	struct waiting w = { .flavor = f->ops };
+	struct sitter reader;
 	struct obj_cgroup *objcg;
 	struct bpf_mem_alloc ma;
 	pthread_t waiter;
 
-	(void)state;
-	limited(&ma, &objcg, SPAN, flavors[OWN].ops);
+	limited(&ma, &objcg, SPAN, f->ops);
 	w.ma = &ma;
 	assert_int_equal(exhaust(&ma, objs, PER_SPAN + 1), PER_SPAN);
-	sitter_begin(&reader, READERS);
+	sitter_begin(&reader, f->ops);
 	free_all(&ma, objs, PER_SPAN);
 	await(stats_of(&ma).objs_waiting_ttrace == PER_SPAN);
 	thread_start(&waiter, wait_for_one, &w);
@@ -357,7 +357,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_shared, check_nothing_left),
 		ALL_FLAVORS(test_kernel_waits, on_one_cpu, off_it),
 		ALL_FLAVORS(test_kernel_inside, on_one_cpu, off_it),
-		cmocka_unit_test_setup_teardown(test_kernel_ttrace, on_one_cpu, off_it),
+		ALL_FLAVORS(test_kernel_ttrace, on_one_cpu, off_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

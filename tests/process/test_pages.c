@@ -263,8 +263,16 @@ static void test_starve(void **state)
 /* The allocator above it: NULL when there is nothing, frees that go on, and all is well again later. */
 struct starve {
 	size_t more;
+	const struct rcu_flavor_struct *flavor;
 	bool reader; /* the thread has been a reader before */
 };
+
+static void become_reader(const struct rcu_flavor_struct *flavor)
+{
+	flavor->register_thread();
+	reader_enter(flavor);
+	reader_leave(flavor);
+}
 
 static void starve_allocator(void *arg)
 {
@@ -274,17 +282,17 @@ static void starve_allocator(void *arg)
 	struct bpf_mem_alloc ma, other;
 	size_t n = 0, i;
 
-	must(!bpf_mem_alloc_init(&ma, 4096, false));
+	must(!init_for(&ma, 4096, false, how->flavor));
 	bpf_mem_cache_free(&ma, bpf_mem_cache_alloc(&ma));
 	if (how->reader)
-		flavors[3].ops->read_ongoing();
+		become_reader(how->flavor);
 	limit_as(how->more);
 	for (; n < MAX && (p[n] = bpf_mem_cache_alloc(&ma)); n++)
 		fill(p[n], 4096, n);
 	must(n < MAX);
 	must(!bpf_mem_cache_alloc_flags(&ma, GFP_KERNEL));
 	must(stats_of(&ma).refusals >= 2);
-	i = (size_t)bpf_mem_alloc_init(&other, 64, false);
+	i = (size_t)init_for(&other, 64, false, how->flavor);
 	must(!(int)i || (int)i == -ENOMEM);
 	for (i = 0; i < n; i++) {
 		must(is_filled(p[i], 4096, i));
@@ -309,9 +317,9 @@ static void starve_allocator(void *arg)
 	must(!process_stats().never_freed);
 }
 
-static void starve_allocators(bool reader)
+static void starve_allocators(const struct rcu_flavor_struct *flavor, bool reader)
 {
-	struct starve how = { 0, reader };
+	struct starve how = { 0, flavor, reader };
 
 	if (TEST_ASAN || TEST_TSAN || under_valgrind())
 		skip();
@@ -321,15 +329,88 @@ static void starve_allocators(bool reader)
 
 static void test_starve_allocator(void **state)
 {
-	(void)state;
-	starve_allocators(true);
+	const struct flavor *f = *state;
+
+	starve_allocators(f->ops, true);
 }
 
-/* A wait for readers must not need memory either: urcu-bp registers whoever asks it, or aborts. */
+/*
+ * A wait for readers must not need memory either, nor make who waits a reader: urcu-bp registers whoever
+ * asks it, or aborts.
+ */
 static void test_starve_no_reader(void **state)
 {
+	const struct flavor *f = *state;
+
+	starve_allocators(f->ops, false);
+}
+
+/*
+ * Readers that come when there is no memory.  Some get their record all the same; the others wait in
+ * lock until there is some.
+ */
+#define NEW_READERS 200
+
+struct newcomer {
+	_Atomic bool inside;
+	pthread_t thread;
+};
+
+static _Atomic bool no_memory, leave;
+
+static void *come_without_memory(void *arg)
+{
+	struct newcomer *n = arg;
+
+	while (!port_load(&no_memory, acquire))
+		sleep_us(200);
+	bpf_rcu_read_lock();
+	port_store(&n->inside, true, release);
+	while (!port_load(&leave, acquire))
+		sleep_us(200);
+	bpf_rcu_read_unlock();
+	return NULL;
+}
+
+static unsigned int nr_inside(struct newcomer *n)
+{
+	unsigned int inside = 0, i;
+
+	for (i = 0; i < NEW_READERS; i++)
+		inside += port_load(&n[i].inside, acquire);
+	return inside;
+}
+
+static void read_without_memory(void *arg)
+{
+	static struct newcomer n[NEW_READERS];
+	bpf_rcu_cookie cookie;
+	int i;
+
+	(void)arg;
+	for (i = 0; i < NEW_READERS; i++)
+		thread_start(&n[i].thread, come_without_memory, &n[i]);
+	limit_as(0);
+	port_store(&no_memory, true, release);
+	await(nr_inside(n) >= 64);
+	sleep_us(20000);
+	cookie = bpf_rcu_get_state();
+	must(!bpf_rcu_poll_state(cookie));
+	limit_as(SIZE_MAX);
+	await(nr_inside(n) == NEW_READERS);
+	must(!bpf_rcu_poll_state(cookie));
+	port_store(&leave, true, release);
+	for (i = 0; i < NEW_READERS; i++)
+		thread_join(n[i].thread);
+	await(bpf_rcu_poll_state(cookie));
+}
+
+static void test_starve_new_readers(void **state)
+{
 	(void)state;
-	starve_allocators(false);
+	if (TEST_ASAN || TEST_TSAN || under_valgrind())
+		skip();
+	assert_true(in_child(read_without_memory, NULL));
 }
 
 int main(void)
@@ -337,8 +418,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		/* They fork, so they come first. */
 		cmocka_unit_test(test_starve),
-		cmocka_unit_test(test_starve_allocator),
-		cmocka_unit_test(test_starve_no_reader),
+		CASE(test_starve_allocator, "test_starve_allocator(bp)", NULL, NULL, BP),
+		CASE(test_starve_allocator, "test_starve_allocator(own)", NULL, NULL, OWN),
+		CASE(test_starve_no_reader, "test_starve_no_reader(bp)", NULL, NULL, BP),
+		CASE(test_starve_no_reader, "test_starve_no_reader(own)", NULL, NULL, OWN),
+		cmocka_unit_test(test_starve_new_readers),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_reuse),
 		cmocka_unit_test(test_apart),

@@ -16,8 +16,6 @@
 #include "private.h"
 #include "util.h"
 
-bool bma_reclaim(void);
-
 static _Atomic unsigned int rounds, asked_again, concurrent;
 static _Atomic unsigned int slow_us;
 static _Atomic bool work;
@@ -33,6 +31,23 @@ bool bma_reclaim(void)
 		return false;
 	port_sub(&asked_again, 1, relaxed);
 	return true;
+}
+
+/* Of the rest of core and of the home, what the linker asks for; nobody reads here. */
+struct bpf_rcu_domain_ bpf_rcu_domain_[BPF_RCU_DOMAINS_];
+
+struct bpf_rcu_reader_ *bpf_rcu_reader_new_(void)
+{
+	abort();
+}
+
+/* After each round, and under the same lock. */
+static _Atomic unsigned int stall_checks;
+
+void home_stall_check(void)
+{
+	must(port_load(&concurrent, seq_cst) == 0);
+	must(port_add(&stall_checks, 1, seq_cst) == port_load(&rounds, seq_cst) - 1);
 }
 
 static unsigned int nr_rounds(void)

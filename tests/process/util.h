@@ -107,7 +107,9 @@ extern const struct rcu_flavor_struct trace_readers;
 
 /* A case of a cmocka group for each of them. */
 #define CASE(test, name, setup, teardown, nth)                                                     \
-	{ name, test, setup, teardown, (void *)(uintptr_t)&flavors[nth] }
+	{                                                                                          \
+		name, test, setup, teardown, (void *)(uintptr_t)&flavors[nth]                      \
+	}
 #define ALL_FLAVORS(test, setup, teardown)                                                         \
 	CASE(test, #test "(memb)", setup, teardown, MEMB),                                         \
 		CASE(test, #test "(mb)", setup, teardown, MB),                                     \
