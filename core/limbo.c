@@ -52,7 +52,7 @@
 #define YIELD_BYTES (1 << 20)
 #define YIELD_BYTES_IF_DRIVEN (8 << 20)
 #define YIELD_OBJS 64
-#define MAX_YIELDS 32
+#define MAX_YIELDS 256
 
 static struct bma_magazine *first_of(uint64_t word)
 {
