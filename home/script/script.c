@@ -584,8 +584,8 @@ void port_gp_kick(struct bma_gp *gp, bool hurry)
 
 void port_gp_ended(struct bma_gp *gp)
 {
+	NEED(gp);
 	enter(SCRIPT_ENDED);
-	NEED(script_gp_ended(gp) >= SCRIPT_GP_FIRST);
 	point(SCRIPT_ENDED);
 }
 
@@ -609,7 +609,8 @@ void port_gp_wait_end(struct bma_gp *gp, bool online)
 /* What driven domains have a thread for. */
 static void drive(struct bma_gp *gp)
 {
-	NEED(bma_gp_wanted(gp));
+	home.quiet = true;
+	NEED(bma_gp_wanted(gp) && "a wake-up was lost");
 	if (!running(gp))
 		script_gp_begin(gp);
 	script_gp_end(gp);

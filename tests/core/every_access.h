@@ -24,4 +24,8 @@
 	(script_access(), atomic_compare_exchange_strong_explicit(                                 \
 				  (p), (old), (v), memory_order_##mo, memory_order_relaxed))
 
+/* The accesses of a reader, too: what interrupts there is a handler in its thread, or another thread. */
+#define BPF_RCU_LOAD_(p, mo) (script_access(), __atomic_load_n((p), __ATOMIC_##mo))
+#define BPF_RCU_STORE_(p, v, mo) (script_access(), __atomic_store_n((p), (v), __ATOMIC_##mo))
+
 #endif /* BMA_EVERY_ACCESS_H */

@@ -315,37 +315,54 @@ static void much_in_limbo_hurries(void)
 	check_empty();
 }
 
-/* Who frees gives way, once for each so many bytes in limbo, and not without end. */
-static void very_much_in_limbo_yields(struct bpf_mem_alloc *ma, int64_t step)
+/* Who frees gives way, once for each @n magazines in limbo, and so often in a grace period. */
+static void much_in_limbo_yields(struct bpf_mem_alloc *ma, unsigned int n)
 {
-	unsigned int i, n = step / BPF_MEM_CACHE_SIZE_MAX, yields = 0;
+	unsigned int i, yields = 0, again;
 
 	begin_with(ma);
-	for (i = 0; i < MAX_PUT; i++) {
-		put(1);
-		assert_int_equal(script_calls(SCRIPT_YIELD), yields);
+	for (again = 0; again < 2; again++) {
+		unsigned int left = MAX_YIELDS - again;
+
+		nr_waiting = 0;
+		for (i = 1; i <= MAX_PUT; i++) {
+			put(1);
+			assert_int_equal(script_calls(SCRIPT_YIELD), yields);
+			bma_limbo_let_readers_run(c);
+			yields += i / n < left ? i / n : left;
+			left -= i / n < left ? i / n : left;
+			assert_int_equal(script_calls(SCRIPT_YIELD), yields);
+		}
+		assert_int_equal(left, 0);
+		assert_int_equal(nr_limbo(), MAX_PUT);
+		/* After a yield it looks whether that has helped. */
+		script_gp_pass(gp, 2);
 		bma_limbo_let_readers_run(c);
-		yields += (i + 1) / n < MAX_YIELDS ? (i + 1) / n : MAX_YIELDS;
+		assert_int_equal(script_calls(SCRIPT_YIELD), ++yields);
+		assert_int_equal(nr_limbo(), 0);
+		assert_int_equal(get_all(), MAX_PUT);
+		check_empty();
+		bma_limbo_let_readers_run(c);
 		assert_int_equal(script_calls(SCRIPT_YIELD), yields);
 	}
-	assert_true(yields > 2 * MAX_YIELDS);
-	script_gp_pass(gp, 2);
-	get_all();
-	check_empty();
-	bma_limbo_let_readers_run(c);
-	assert_int_equal(script_calls(SCRIPT_YIELD), yields);
 }
 
-static void very_much_yields_to_own_readers(void)
+static void much_yields_to_own_readers(void)
 {
 	script_hold(script_gp(SCRIPT_RCU), true);
-	very_much_in_limbo_yields(unit_own_ma(BPF_MEM_CACHE_SIZE_MAX, false), YIELD_BYTES);
+	much_in_limbo_yields(unit_own_ma(1 << 14, false), YIELD_BYTES >> 14);
 }
 
 /* Who drives them must run, too: it takes more to give way to. */
-static void very_much_yields_to_who_drives(void)
+static void more_yields_to_who_drives(void)
 {
-	very_much_in_limbo_yields(unit_ma(BPF_MEM_CACHE_SIZE_MAX, false), YIELD_BYTES_IF_DRIVEN);
+	much_in_limbo_yields(unit_ma(1 << 17, false), YIELD_BYTES_IF_DRIVEN >> 17);
+}
+
+/* A few large objects are many bytes, but no sign that anyone is kept from running. */
+static void a_few_large_objects_do_not_yield(void)
+{
+	much_in_limbo_yields(unit_ma(BPF_MEM_CACHE_SIZE_MAX, false), YIELD_OBJS);
 }
 
 static void close_gives_cookies(void)
@@ -610,8 +627,9 @@ int main(void)
 		UNIT_TEST(an_old_bucket_is_added_to),
 		UNIT_TEST(ripen_moves_what_is_ripe_and_asks_for_the_rest),
 		UNIT_TEST(much_in_limbo_hurries),
-		UNIT_TEST(very_much_yields_to_own_readers),
-		UNIT_TEST(very_much_yields_to_who_drives),
+		UNIT_TEST(much_yields_to_own_readers),
+		UNIT_TEST(more_yields_to_who_drives),
+		UNIT_TEST(a_few_large_objects_do_not_yield),
 		UNIT_TEST(close_gives_cookies),
 		UNIT_TEST(take_all_takes_ripe_and_unripe),
 		UNIT_TEST(a_wait_is_for_both),

@@ -172,18 +172,18 @@ static void swap_one(struct worker *w, void **p, size_t *bytes)
 
 static void *swap(void *arg)
 {
-	enum { OWN = 40 };
+	enum { PIECES = 40 };
 	struct worker *w = arg;
-	size_t bytes[OWN] = { 0 };
-	void *p[OWN] = { NULL };
+	size_t bytes[PIECES] = { 0 };
+	void *p[PIECES] = { NULL };
 	unsigned long i;
 
 	for (i = 0; i < w->times; i++) {
-		unsigned int at = rnd(&w->random) % OWN;
+		unsigned int at = rnd(&w->random) % PIECES;
 
 		swap_one(w, &p[at], &bytes[at]);
 	}
-	for (i = 0; i < OWN; i++)
+	for (i = 0; i < PIECES; i++)
 		if (p[i])
 			port_pages_free(p[i], bytes[i]);
 	return NULL;

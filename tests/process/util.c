@@ -7,6 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/filter.h>
+#include <linux/membarrier.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -15,8 +19,8 @@
 #include "util.h"
 
 /*
- * liburcu is not instrumented, so TSan is told what a section's end orders; home/process/flavors.c would
- * say the other half, after a grace period.
+ * liburcu is not instrumented, so TSan is told what a section's end orders; home/process/flavors.c says the
+ * other half, after a grace period.
  */
 #if TEST_TSAN
 void __tsan_release(void *addr);
@@ -188,9 +192,17 @@ void thread_join(pthread_t thread)
 	must(!pthread_join(thread, NULL));
 }
 
-bool in_child(void (*fn)(void *arg), void *arg)
+static bool ended_well(pid_t pid)
 {
 	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		must(errno == EINTR);
+	return WIFEXITED(status) && !WEXITSTATUS(status);
+}
+
+bool in_child(void (*fn)(void *arg), void *arg)
+{
 	pid_t pid;
 
 	fflush(NULL);
@@ -201,9 +213,40 @@ bool in_child(void (*fn)(void *arg), void *arg)
 		fflush(NULL);
 		_exit(0);
 	}
-	while (waitpid(pid, &status, 0) < 0)
-		must(errno == EINTR);
-	return WIFEXITED(status) && !WEXITSTATUS(status);
+	return ended_well(pid);
+}
+
+/* On this machine's own calls only; another architecture's number may mean anything. */
+void deny_membarrier(int err)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_membarrier, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned int)err),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog filter = { sizeof(code) / sizeof(code[0]), code };
+
+	must(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	must(!syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter));
+	must(syscall(__NR_membarrier, MEMBARRIER_CMD_QUERY, 0, 0) < 0 && errno == err);
+}
+
+bool run_without_membarrier(int err, const char *arg, char *env)
+{
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	must(pid >= 0);
+	if (!pid) {
+		if (err)
+			deny_membarrier(err);
+		must(!env || !putenv(env));
+		execl("/proc/self/exe", "again", arg, (char *)NULL);
+		_exit(4);
+	}
+	return ended_well(pid);
 }
 
 static int stderr_saved = -1, stderr_pipe[2];

@@ -86,6 +86,14 @@ void thread_join(pthread_t thread);
 /* Run @fn in a child, which must not have used bma before the fork; true if it ended well. */
 bool in_child(void (*fn)(void *arg), void *arg);
 
+/*
+ * Run this program again in a process where membarrier() fails with @err (0: it does not), with @arg as its
+ * only argument; true if it ended well.  @env, if not NULL, is put in the environment: NAME=value.
+ */
+bool run_without_membarrier(int err, const char *arg, char *env);
+/* Have membarrier() fail from now on, in all threads. */
+void deny_membarrier(int err);
+
 /* What is written on stderr between the two goes to a buffer; @end returns it, valid until the next. */
 void stderr_begin(void);
 const char *stderr_end(void);
