@@ -47,7 +47,7 @@
  */
 #define HURRY_BYTES (64 << 10)
 #define YIELD_BYTES (8 << 20)
-#define MAX_YIELDS 32
+#define MAX_YIELDS 256
 
 static struct bma_magazine *first_of(uint64_t word)
 {

@@ -165,6 +165,18 @@ static void free_rcu_fills_a_magazine_of_its_own(void)
 	unit_free_rcu_many(ma, obj + 3, 2);
 }
 
+static void who_frees_very_much_gives_way(void)
+{
+	struct bpf_mem_alloc *ma = unit_ma(BPF_MEM_CACHE_SIZE_MAX, false);
+	void *obj[10];
+
+	unit_alloc_many(ma, obj, 10);
+	unit_free_rcu_many(ma, obj, 8);
+	assert_int_equal(script_calls(SCRIPT_YIELD), 0);
+	unit_free_rcu_many(ma, obj + 8, 2);
+	assert_true(script_calls(SCRIPT_YIELD) > 0);
+}
+
 static void what_comes_first_a_refill_takes(void)
 {
 	struct bpf_mem_alloc *ma = unit_ma(64, false);
@@ -480,6 +492,7 @@ int main(void)
 		UNIT_TEST(the_pair_swaps_at_the_edges),
 		UNIT_TEST(the_edge_does_not_thrash),
 		UNIT_TEST(free_rcu_fills_a_magazine_of_its_own),
+		UNIT_TEST(who_frees_very_much_gives_way),
 		UNIT_TEST(what_comes_first_a_refill_takes),
 		UNIT_TEST(a_replace_may_fail),
 		UNIT_TEST(a_pop_may_fail),

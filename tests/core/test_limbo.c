@@ -568,6 +568,72 @@ static void limbo_bears_interruption(void)
 	assert_true(points > 3000);
 }
 
+/*
+ * Thread A has its cookie and is late: while thread B puts, A's magazine, whose period has passed by then,
+ * comes into the same bucket.  B's is younger and must not go with it.
+ */
+static struct bma_magazine *late;
+static bma_cookie_t late_cookie;
+
+static void prepare_late(void)
+{
+	begin();
+	late = magazine(1);
+	late_cookie = port_gp_snapshot(unit_rcu());
+	waiting[nr_waiting].m = late;
+	waiting[nr_waiting].number = script_gp_begun(unit_rcu()) + 1;
+	waiting[nr_waiting++].in = true;
+	script_gp_pass(unit_rcu(), BMA_NR_BUCKETS);
+}
+
+static void nested_late(void *arg)
+{
+	bma_word_t *bucket = &c->bucket[late_cookie % BMA_NR_BUCKETS];
+	uint64_t word = port_load(bucket, relaxed);
+
+	(void)arg;
+	/* Whatever is there: what a put finds pending it keeps, else it is its own. */
+	link_before(late, word);
+	if (!first_of(word) || port_gp_done(unit_rcu(), cookie_of(word)))
+		word = changed(word, late_cookie, bma_handle(late));
+	else
+		word = changed(word, cookie_of(word), bma_handle(late));
+	port_store(bucket, word, relaxed);
+	port_add(&c->nr_limbo, 1, relaxed);
+}
+
+static void a_late_pusher_brings_nobody_out_early(void)
+{
+	const struct unit_scene scene = { .prepare = prepare_late,
+					  .run = run_put,
+					  .nested = nested_late,
+					  .check = check_comes_back };
+
+	assert_true(unit_explore(&scene) > 10);
+}
+
+/* Who looks very late may find a cookie pending again; but then it is asked for. */
+static void a_pending_wait_is_asked_for(void)
+{
+	struct bma_wait wait = { 0 };
+	unsigned int age;
+
+	script_trace(true);
+	for (age = 0; age <= 520; age++) {
+		bma_wait_begin(&wait, unit_rcu());
+		script_gp_pass(unit_rcu(), age);
+		script_gp_pass(unit_trace(), 520 - age);
+		while (!bma_wait_done(&wait, unit_rcu())) {
+			assert_true(script_gp_wanted(unit_rcu()) > script_gp_ended(unit_rcu()) ||
+				    script_gp_wanted(unit_trace()) > script_gp_ended(unit_trace()));
+			if (script_gp_wanted(unit_rcu()) > script_gp_ended(unit_rcu()))
+				script_gp_pass(unit_rcu(), 1);
+			if (script_gp_wanted(unit_trace()) > script_gp_ended(unit_trace()))
+				script_gp_pass(unit_trace(), 1);
+		}
+	}
+}
+
 static void free_rcu_interrupted_everywhere(void)
 {
 	assert_true(scene_explore(scene_free_rcu) > 1000);
@@ -598,6 +664,8 @@ int main(void)
 		UNIT_TEST(a_running_period_of_either_kind_does_not_count),
 		UNIT_TEST(without_trace_readers_one_is_enough),
 		UNIT_TEST(limbo_bears_interruption),
+		UNIT_TEST(a_late_pusher_brings_nobody_out_early),
+		UNIT_TEST(a_pending_wait_is_asked_for),
 		UNIT_TEST(free_rcu_interrupted_everywhere),
 		UNIT_TEST(alloc_interrupted_everywhere),
 	};

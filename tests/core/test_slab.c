@@ -352,8 +352,8 @@ static void defer(void *obj)
 
 static void a_deferred_object_waits_for_both(void)
 {
+	unsigned int i, wakes;
 	void *obj[6];
-	unsigned int i;
 
 	script_trace(true);
 	begin(1024);
@@ -361,7 +361,9 @@ static void a_deferred_object_waits_for_both(void)
 	bpf_mem_alloc_set_dtor(scene_ma, destruct, NULL, &nr_destructed);
 	for (i = 0; i < 6; i++)
 		obj[i] = get();
+	wakes = script_calls(SCRIPT_WAKE);
 	defer(obj[0]);
+	assert_int_equal(script_calls(SCRIPT_WAKE), wakes + 1);
 	unit_check_stats(scene_ma, 5, 0, 0, 1);
 	assert_true(bma_slab_step(c));
 	/* Too late for the wait that runs: its turn comes after. */
@@ -618,6 +620,30 @@ static void spans_of_one_bear_interruption(void)
 	explore_slab(4096, 1);
 }
 
+/* A word of the map all in, the other all out: the reclaimer takes the one, sees the other, puts it back. */
+static void prepare_two_words(void)
+{
+	unsigned int i;
+
+	begin(32);
+	assert_int_equal(c->map_words, 2);
+	for (i = 0; i < 128; i++)
+		scene_held[i % 64] = get();
+	scene_nr_held = 64;
+	for (i = 0; i < 64; i++)
+		put(obj_at(first_span(c), i));
+}
+
+static void a_half_claimed_span_bears_interruption(void)
+{
+	struct unit_scene scene = { .prepare = prepare_two_words,
+				    .run = run_step,
+				    .nested = nested_get,
+				    .check = check_slab };
+
+	assert_true(unit_explore(&scene) > 5);
+}
+
 static void alloc_interrupted_everywhere(void)
 {
 	assert_true(scene_explore(scene_alloc) > 900);
@@ -710,6 +736,7 @@ int main(void)
 		UNIT_TEST(a_chain_goes_back_with_its_destructors),
 		UNIT_TEST(spans_of_four_bear_interruption),
 		UNIT_TEST(spans_of_one_bear_interruption),
+		UNIT_TEST(a_half_claimed_span_bears_interruption),
 		UNIT_TEST(deferral_bears_interruption),
 		UNIT_TEST(alloc_interrupted_everywhere),
 	};
