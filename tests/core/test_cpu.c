@@ -53,6 +53,27 @@ static void a_cpu_gets_a_block_when_it_is_seen(void)
 	check_fill(ma, 2, -1, -1);
 }
 
+/* Metadata holds whatever it held; a block begins with nothing all the same. */
+static void a_new_block_is_blank(void)
+{
+	struct bpf_mem_alloc *ma = unit_ma(64, false);
+	size_t bytes = bma_cpu_bytes(1);
+	struct bma_cpu *block = bma_meta_alloc(bma_meta_class(bytes));
+	unsigned int i;
+
+	memset(block, 0xff, bytes);
+	bma_meta_free(block, bma_meta_class(bytes));
+	assert_ptr_equal(bma_cpu_new(ma->group), block);
+	assert_int_equal(port_load(&block->busy, relaxed), 0);
+	assert_int_equal(block->nr_slots, 1);
+	assert_int_equal(block->idle, 0);
+	for (i = 0; i < BMA_NR_TOPS; i++) {
+		assert_ptr_equal(port_load(&block->slot[0].top[i], relaxed), BMA_NO_TOP);
+		assert_ptr_equal(block->slot[0].seen[i], BMA_NO_TOP);
+	}
+	bma_cpu_free(block);
+}
+
 static unsigned int wakes(void)
 {
 	static unsigned int before;
@@ -488,6 +509,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		UNIT_TEST(a_cpu_gets_a_block_when_it_is_seen),
+		UNIT_TEST(a_new_block_is_blank),
 		UNIT_TEST(the_reclaimer_is_woken),
 		UNIT_TEST(the_pair_swaps_at_the_edges),
 		UNIT_TEST(the_edge_does_not_thrash),

@@ -308,25 +308,45 @@ static void much_in_limbo_hurries(void)
 	check_empty();
 }
 
-/* Who frees gives way, once for each so many bytes in limbo, and not without end. */
+/* How often who has just put gives way. */
+static unsigned int yields_of_one(void)
+{
+	unsigned int before = script_calls(SCRIPT_YIELD);
+
+	put(1);
+	assert_int_equal(script_calls(SCRIPT_YIELD), before);
+	bma_limbo_let_readers_run(c);
+	return script_calls(SCRIPT_YIELD) - before;
+}
+
+/* Who frees gives way, once for each so many bytes in limbo; but so often only in a grace period. */
 static void very_much_in_limbo_yields(void)
 {
-	unsigned int i, n = YIELD_BYTES / BPF_MEM_CACHE_SIZE_MAX, yields = 0;
+	unsigned int i, period, each, sum, n = YIELD_BYTES / BPF_MEM_CACHE_SIZE_MAX;
 
 	c = unit_ma(BPF_MEM_CACHE_SIZE_MAX, false)->caches;
 	nr_waiting = 0;
-	for (i = 0; i < MAX_PUT; i++) {
-		put(1);
-		assert_int_equal(script_calls(SCRIPT_YIELD), yields);
-		bma_limbo_let_readers_run(c);
-		yields += (i + 1) / n < MAX_YIELDS ? (i + 1) / n : MAX_YIELDS;
-		assert_int_equal(script_calls(SCRIPT_YIELD), yields);
+	for (i = 1; i < n; i++)
+		assert_int_equal(yields_of_one(), 0);
+	for (period = 0; period < 3; period++) {
+		for (sum = 0; sum < MAX_YIELDS; sum += each, i++) {
+			each = i / n < MAX_YIELDS - sum ? i / n : MAX_YIELDS - sum;
+			assert_int_equal(yields_of_one(), each);
+		}
+		assert_int_equal(yields_of_one(), 0);
+		i++;
+		/* A reader that stays inside its section gets no more, until a period has ended. */
+		script_gp_begin(unit_rcu());
+		assert_int_equal(yields_of_one(), 0);
+		i++;
+		script_gp_end(unit_rcu());
 	}
-	script_gp_pass(unit_rcu(), 1);
+	script_gp_pass(unit_rcu(), 2);
 	get_all();
 	check_empty();
-	bma_limbo_let_readers_run(c);
-	assert_int_equal(script_calls(SCRIPT_YIELD), yields);
+	assert_int_equal(yields_of_one(), 0);
+	script_gp_pass(unit_rcu(), 1);
+	get_all();
 }
 
 static void close_gives_cookies(void)
