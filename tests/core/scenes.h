@@ -10,7 +10,7 @@
 
 #include "unit.h"
 
-#define SCENE_MAX_HELD 64
+#define SCENE_MAX_HELD 80
 
 static struct bpf_mem_alloc *scene_ma;
 static void *scene_held[SCENE_MAX_HELD];

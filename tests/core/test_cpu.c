@@ -53,6 +53,27 @@ static void a_cpu_gets_a_block_when_it_is_seen(void)
 	check_fill(ma, 2, -1, -1);
 }
 
+/* Metadata holds whatever it held; a block begins with nothing all the same. */
+static void a_new_block_is_blank(void)
+{
+	struct bpf_mem_alloc *ma = unit_ma(64, false);
+	size_t bytes = bma_cpu_bytes(1);
+	struct bma_cpu *block = bma_meta_alloc(bma_meta_class(bytes));
+	unsigned int i;
+
+	memset(block, 0xff, bytes);
+	bma_meta_free(block, bma_meta_class(bytes));
+	assert_ptr_equal(bma_cpu_new(ma->group), block);
+	assert_int_equal(port_load(&block->busy, relaxed), 0);
+	assert_int_equal(block->nr_slots, 1);
+	assert_int_equal(block->idle, 0);
+	for (i = 0; i < BMA_NR_TOPS; i++) {
+		assert_ptr_equal(port_load(&block->slot[0].top[i], relaxed), BMA_NO_TOP);
+		assert_ptr_equal(block->slot[0].seen[i], BMA_NO_TOP);
+	}
+	bma_cpu_free(block);
+}
+
 static unsigned int wakes(void)
 {
 	static unsigned int before;
@@ -163,6 +184,18 @@ static void free_rcu_fills_a_magazine_of_its_own(void)
 	assert_int_equal(script_gp_wanted(unit_rcu()), SCRIPT_GP_FIRST);
 	unit_check_stats(ma, 2, 1, 3, 0);
 	unit_free_rcu_many(ma, obj + 3, 2);
+}
+
+static void who_frees_very_much_gives_way(void)
+{
+	struct bpf_mem_alloc *ma = unit_ma(BPF_MEM_CACHE_SIZE_MAX, false);
+	void *obj[10];
+
+	unit_alloc_many(ma, obj, 10);
+	unit_free_rcu_many(ma, obj, 8);
+	assert_int_equal(script_calls(SCRIPT_YIELD), 0);
+	unit_free_rcu_many(ma, obj + 8, 2);
+	assert_true(script_calls(SCRIPT_YIELD) > 0);
 }
 
 static void what_comes_first_a_refill_takes(void)
@@ -476,10 +509,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		UNIT_TEST(a_cpu_gets_a_block_when_it_is_seen),
+		UNIT_TEST(a_new_block_is_blank),
 		UNIT_TEST(the_reclaimer_is_woken),
 		UNIT_TEST(the_pair_swaps_at_the_edges),
 		UNIT_TEST(the_edge_does_not_thrash),
 		UNIT_TEST(free_rcu_fills_a_magazine_of_its_own),
+		UNIT_TEST(who_frees_very_much_gives_way),
 		UNIT_TEST(what_comes_first_a_refill_takes),
 		UNIT_TEST(a_replace_may_fail),
 		UNIT_TEST(a_pop_may_fail),

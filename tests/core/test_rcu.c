@@ -29,6 +29,12 @@ static bool one_passes(struct bma_gp *gp)
 /* As when the program begins: no thread has a record. */
 static void begin(void)
 {
+	unsigned int i;
+
+	for (i = SCRIPT_THREADS; i; i--) {
+		script_thread(i);
+		bpf_rcu_this_reader_ = NULL;
+	}
 	port_store(&records, NULL, relaxed);
 	port_store(&nr_reserved, 0, relaxed);
 }
@@ -424,7 +430,7 @@ static void first_sections_bear_interruption(void)
 		points += unit_explore(&scene);
 	}
 	print_message("    (%u points)\n", points);
-	assert_true(points > 150);
+	assert_true(points > 100);
 }
 
 /* --- records ------------------------------------------------------------------------------------------------- */
@@ -510,6 +516,7 @@ static void of_the_same_number_is_the_same_record(void)
 static void what_is_free_is_taken_first(void)
 {
 	struct bpf_rcu_reader_ *r2, *r3;
+	unsigned int asked;
 
 	begin();
 	section_of(2);
@@ -520,12 +527,13 @@ static void what_is_free_is_taken_first(void)
 	script_thread(1);
 	script_thread_dies(2);
 	script_thread_dies(3);
+	asked = script_calls(SCRIPT_THREAD_DEAD);
 	section_of(4);
 	assert_ptr_equal(bpf_rcu_this_reader_, r2);
-	assert_int_equal(script_calls(SCRIPT_THREAD_DEAD), 0);
+	assert_int_equal(script_calls(SCRIPT_THREAD_DEAD), asked);
 	section_of(5);
 	assert_ptr_equal(bpf_rcu_this_reader_, r3);
-	assert_true(script_calls(SCRIPT_THREAD_DEAD) > 0);
+	assert_true(script_calls(SCRIPT_THREAD_DEAD) > asked);
 	section_of(6);
 	assert_int_equal(bma_reader_records(), 3);
 	end();
@@ -784,7 +792,7 @@ static void walk_interruption(void *arg)
 static void walk_reader(unsigned int nr, unsigned int domain)
 {
 	script_thread(nr);
-	if (dice(2) && walker[nr].depth[domain] < 4) {
+	if (!dice(3) && walker[nr].depth[domain] < 4) {
 		domains[domain].lock();
 		if (!walker[nr].depth[domain]++)
 			walker[nr].section[domain] = ++now;

@@ -5,58 +5,13 @@
 #include "every_access.h"
 #include "../../core/slab.c"
 #include "scenes.h"
+#include "spans.h"
 
 static struct bpf_mem_cache *c;
 
-/* --- what must hold whenever nothing runs ----------------------------------------------------------- */
-
-static unsigned int times_on(struct bma_stack *stack, struct bma_span *span)
-{
-	bma_handle_t h = bma_stack_first(stack);
-	unsigned int n = 0, steps = 0;
-
-	for (; h; h = port_load((bma_link_t *)bma_piece(h), relaxed)) {
-		n += bma_piece(h) == span;
-		assert_true(++steps < 10000);
-	}
-	return n;
-}
-
-static uint32_t bits_in(struct bma_span *span, enum bma_map map)
-{
-	uint32_t w, n = 0;
-
-	for (w = 0; w < c->map_words; w++)
-		n += __builtin_popcountll(port_load(&map_of(span, map)[w], relaxed));
-	return n;
-}
-
-/* Invariants (1) and (3); returns how many descriptors there are. */
 static unsigned int check_spans(void)
 {
-	uint64_t alive = 0, in = 0;
-	unsigned int n = 0;
-	struct bma_span *span;
-
-	for (span = first_span(c); span; span = next_span(span), n++) {
-		uint32_t state = port_load(&span->state, relaxed);
-		bool dead = state & BMA_SPAN_DEAD, listed = state & BMA_SPAN_LISTED;
-
-		assert_int_equal(times_on(&c->partial_spans, span), listed);
-		assert_int_equal(times_on(&c->dead_spans, span), dead && !listed);
-		if (dead)
-			continue;
-		alive++;
-		in += bits_in(span, BMA_MAP_FREE);
-		assert_true(listed || !bits_in(span, BMA_MAP_FREE));
-		assert_int_equal(port_load(&span->nr_free, relaxed), bits_in(span, BMA_MAP_FREE));
-		assert_ptr_equal(bma_pagemap_cache(span->base), c);
-		assert_ptr_equal(span_of(span->base), span);
-	}
-	assert_int_equal(port_load(&c->nr_spans, relaxed), alive);
-	assert_int_equal(port_load(&c->nr_from_slab, relaxed), (int64_t)(alive * c->nr_objs - in));
-	assert_int_equal(port_load(&c->group->bytes_charged, relaxed), alive * pages_bytes(c));
-	return n;
+	return spans_check(c);
 }
 
 static void begin(int size)
@@ -247,6 +202,29 @@ static void a_span_with_one_out_stays_whole(void)
 	assert_int_equal(check_spans(), 1);
 }
 
+/* Wherever it points, what is free in the span is found before another is mapped. */
+static void the_hint_is_only_a_hint(void)
+{
+	unsigned int word, hint, i;
+	struct bma_span *span;
+	void *obj[256];
+
+	begin(16);
+	for (i = 0; i < 256; i++)
+		obj[i] = get();
+	span = first_span(c);
+	for (word = 0; word < 4; word++) {
+		for (hint = 0; hint < 4; hint++) {
+			put(obj_at(span, word * 64 + 9));
+			port_store(&span->hint, hint, relaxed);
+			assert_ptr_equal(get(), obj_at(span, word * 64 + 9));
+			assert_int_equal(port_load(&c->nr_spans, relaxed), 1);
+		}
+	}
+	for (i = 0; i < 256; i++)
+		put(obj[i]);
+}
+
 static void descriptors_are_used_again(void)
 {
 	void *obj[5 * 4];
@@ -352,8 +330,8 @@ static void defer(void *obj)
 
 static void a_deferred_object_waits_for_both(void)
 {
+	unsigned int i, wakes;
 	void *obj[6];
-	unsigned int i;
 
 	script_hold(unit_trace(), true);
 	begin(1024);
@@ -361,7 +339,9 @@ static void a_deferred_object_waits_for_both(void)
 	bpf_mem_alloc_set_dtor(scene_ma, destruct, NULL, &nr_destructed);
 	for (i = 0; i < 6; i++)
 		obj[i] = get();
+	wakes = script_calls(SCRIPT_WAKE);
 	defer(obj[0]);
+	assert_int_equal(script_calls(SCRIPT_WAKE), wakes + 1);
 	unit_check_stats(scene_ma, 5, 0, 0, 1);
 	assert_true(bma_slab_step(c));
 	/* Too late for the wait that runs: its turn comes after. */
@@ -618,6 +598,30 @@ static void spans_of_one_bear_interruption(void)
 	explore_slab(4096, 1);
 }
 
+/* A word of the map all in, the other all out: the reclaimer takes the one, sees the other, puts it back. */
+static void prepare_two_words(void)
+{
+	unsigned int i;
+
+	begin(32);
+	assert_int_equal(c->map_words, 2);
+	for (i = 0; i < 128; i++)
+		scene_held[i % 64] = get();
+	scene_nr_held = 64;
+	for (i = 0; i < 64; i++)
+		put(obj_at(first_span(c), i));
+}
+
+static void a_half_claimed_span_bears_interruption(void)
+{
+	struct unit_scene scene = { .prepare = prepare_two_words,
+				    .run = run_step,
+				    .nested = nested_get,
+				    .check = check_slab };
+
+	assert_true(unit_explore(&scene) > 5);
+}
+
 static void alloc_interrupted_everywhere(void)
 {
 	assert_true(scene_explore(scene_alloc) > 900);
@@ -702,6 +706,7 @@ int main(void)
 		UNIT_TEST(a_put_touches_no_neighbour),
 		UNIT_TEST(a_span_goes_when_all_is_in),
 		UNIT_TEST(a_span_with_one_out_stays_whole),
+		UNIT_TEST(the_hint_is_only_a_hint),
 		UNIT_TEST(descriptors_are_used_again),
 		UNIT_TEST(many_dead_spans_cost_little_each),
 		UNIT_TEST(what_fails_leaves_all_as_it_was),
@@ -710,6 +715,7 @@ int main(void)
 		UNIT_TEST(a_chain_goes_back_with_its_destructors),
 		UNIT_TEST(spans_of_four_bear_interruption),
 		UNIT_TEST(spans_of_one_bear_interruption),
+		UNIT_TEST(a_half_claimed_span_bears_interruption),
 		UNIT_TEST(deferral_bears_interruption),
 		UNIT_TEST(alloc_interrupted_everywhere),
 	};

@@ -217,6 +217,43 @@ static void a_dying_allocator_counts_until_it_is_gone(void)
 	assert_int_equal(after.never_freed, out);
 }
 
+/*
+ * What waits without a cookie, and a bucket that has ripened meanwhile, of every age: whoever gave the one
+ * its cookie now would find the other in its way.  Nothing may move from list to list behind our back.
+ */
+static void a_leftover_meets_a_ripe_bucket(void)
+{
+	struct bpf_mem_alloc *ma;
+	unsigned int age, i;
+	void *obj[12];
+
+	for (age = 0; age <= 3 * BMA_NR_BUCKETS; age++) {
+		unit_begin();
+		ma = ma_with_dtor(1024, 0);
+		unit_alloc_many(ma, obj, 12);
+		for (i = 0; i < 8; i += 2) {
+			unit_free_rcu_many(ma, obj + i, 2);
+			script_gp_pass(unit_rcu(), 1);
+		}
+		script_gp_pass(unit_rcu(), age);
+		script_fail(SCRIPT_PUSH, 1, SCRIPT_EVER);
+		script_fail(SCRIPT_REPLACE, 1, SCRIPT_EVER);
+		unit_free_rcu(ma, obj[8]);
+		unit_free(ma, obj[9]);
+		assert_int_not_equal(bma_stack_first(&ma->caches->by_rcu), 0);
+		assert_true(in_bucket(ma->caches) > 0);
+		unit_destroy(ma);
+		bma_reclaim();
+		assert_int_equal(unit_process_stats().objs_waiting_ttrace, 10);
+		unit_pass(1);
+		bma_reclaim();
+		assert_int_equal(log_of[0].nr, 10);
+		assert_int_equal(script_report(0)->count, 2);
+		unit_end();
+	}
+	unit_begin();
+}
+
 static void an_unused_one_goes_too(void)
 {
 	unsigned int i;
@@ -438,6 +475,7 @@ int main(void)
 		UNIT_TEST(an_rcu_reader_stays_inside),
 		UNIT_TEST(a_trace_reader_stays_inside),
 		UNIT_TEST(a_dying_allocator_counts_until_it_is_gone),
+		UNIT_TEST(a_leftover_meets_a_ripe_bucket),
 		UNIT_TEST(an_unused_one_goes_too),
 		UNIT_TEST(all_zero_and_destroyed_are_accepted),
 		UNIT_TEST(the_context_goes_once),
