@@ -127,7 +127,7 @@ struct bpf_mem_cache {
 	struct bma_wait ttrace, deferred_wait;
 
 	/* Any context. */
-	struct bma_stack depot; /* full */
+	struct bma_stack depot; /* full, or as full as the reclaimer found it on a CPU */
 	struct bma_stack partial; /* neither full nor empty: where a step failed */
 	struct bma_stack by_rcu; /* the same, of objects that have no cookie yet */
 	bma_word_t bucket[BMA_NR_BUCKETS];

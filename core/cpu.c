@@ -230,9 +230,7 @@ static struct bma_magazine *by_rcu_get(struct bpf_mem_cache *c)
 /* Give up a magazine of objects that were freed with free_rcu. */
 static void by_rcu_put(struct bpf_mem_cache *c, struct bma_magazine *m)
 {
-	if (!m->count) {
-		bma_magazine_free(m);
-	} else if (m->count == c->capacity) {
+	if (m->count == c->capacity) {
 		bma_limbo_put(c, m);
 		bma_limbo_let_readers_run(c);
 	} else {

@@ -68,7 +68,7 @@ static void harvest_slot(struct bpf_mem_cache *c, struct bma_slot *slot)
 		m = bma_magazine_of(c, top_of(slot, which));
 		if (!m)
 			continue;
-		if (which == BMA_BY_RCU && m->count)
+		if (which == BMA_BY_RCU)
 			bma_limbo_put(c, m);
 		else
 			bma_depot_put(c, m);

@@ -30,8 +30,9 @@
  *
  * Ordering: bits are set with release and cleared with acquire (or stronger), which carries the wiping.
  *
- * Progress: lock-free; a refill pops at most POPS spans, dead ones included, before it maps one.  Contexts: get, fill, put, defer: any; the
- * rest is the reclaimer's.
+ * Progress: lock-free; a refill pops at most POPS spans, dead ones included, before it maps one.
+ *
+ * Contexts: get, fill, put, defer: any; the rest is the reclaimer's.
  *
  * Held by: tests/core/test_slab.c.
  */
@@ -329,10 +330,10 @@ static bool claim(struct bpf_mem_cache *c, struct bma_span *span)
 	return false;
 }
 
-/* Reclaimer: give a span back to the system if all its objects are in. */
+/* Reclaimer: give a span, which is not dead, back to the system if all its objects are in. */
 static void free_if_all_in(struct bpf_mem_cache *c, struct bma_span *span)
 {
-	if (port_load(&span->state, acquire) & BMA_SPAN_DEAD || !claim(c, span))
+	if (!claim(c, span))
 		return;
 	span_unmap(c, span);
 	if (!(port_or(&span->state, BMA_SPAN_DEAD, acq_rel) & BMA_SPAN_LISTED))

@@ -188,13 +188,13 @@ static void free_rcu_fills_a_magazine_of_its_own(void)
 
 static void who_frees_very_much_gives_way(void)
 {
-	struct bpf_mem_alloc *ma = unit_ma(BPF_MEM_CACHE_SIZE_MAX, false);
-	void *obj[10];
+	struct bpf_mem_alloc *ma = unit_ma(1 << 17, false);
+	void *obj[66];
 
-	unit_alloc_many(ma, obj, 10);
-	unit_free_rcu_many(ma, obj, 8);
+	unit_alloc_many(ma, obj, 66);
+	unit_free_rcu_many(ma, obj, 64);
 	assert_int_equal(script_calls(SCRIPT_YIELD), 0);
-	unit_free_rcu_many(ma, obj + 8, 2);
+	unit_free_rcu_many(ma, obj + 64, 2);
 	assert_true(script_calls(SCRIPT_YIELD) > 0);
 }
 
