@@ -2,9 +2,9 @@
 /*
  * api.c - alloc and free
  *
- * The fast paths: one step on this CPU's magazine, and for free the check that the pointer is an object
- * of this allocator, which costs two loads that depend on the pointer (pagemap.c) and a multiplication.
- * Everything else is out of line.
+ * The fast paths: one step on this CPU's magazine, and for free the check that the pointer is an
+ * object of this allocator, which costs two loads that depend on the pointer (pagemap.c) and a
+ * multiplication. Everything else is out of line.
  *
  * Held by: tests/core/test_api.c, tests/process/.
  */
@@ -41,8 +41,9 @@ int bpf_mem_alloc_check_size(bool percpu, size_t size)
 }
 
 /*
- * Sleep until what is in limbo has come back, and try again.  Objects on CPUs are fetched first, so that
- * their grace period can begin; what is on its way to the slab gets there in the round after it.
+ * Sleep until what is in limbo has come back, and try again.  Objects on CPUs are fetched first, so
+ * that their grace period can begin; what is on its way to the slab gets there in the round after
+ * it.
  */
 static void *alloc_wait(struct bpf_mem_cache *c)
 {

@@ -4,15 +4,15 @@
  *
  * Objects and their owners, from the caller down to the system:
  *
- *	magazine in a CPU's block	whoever runs on that CPU, one indivisible step at a time (cpu.c)
+ *	magazine in a CPU's block	who runs on that CPU, one indivisible step at a time (cpu.c)
  *	magazine in hand		one context, between two steps
  *	depot, partial, by_rcu		the cache; any number of pushers and poppers (depot.c)
  *	bucket (limbo)			the cache; any number of pushers and takers (limbo.c)
  *	ttrace_next, ttrace_wait	the reclaimer (reclaim.c)
  *	bit in a span's free map	the slab; any number of takers and putters (slab.c)
  *
- * All structures here live in metadata pages (meta.c), which stay mapped for good: a late reader of a
- * recycled structure sees garbage, never a fault, and its compare-and-swap fails on the tag.
+ * All structures here live in metadata pages (meta.c), which stay mapped for good: a late reader of
+ * a recycled structure sees garbage, never a fault, and its compare-and-swap fails on the tag.
  */
 #ifndef BMA_BMA_H
 #define BMA_BMA_H
@@ -40,10 +40,12 @@ struct bma_stack {
  * A magazine.  Entries fill it to its end from entry[first] on, where first leaves room for the
  * cache's capacity and for a NULL just below, at which a pop finds the magazine empty.
  *
- * @next: the stack, bucket or chain that it is on.	Its owner writes them before it pushes it;
- * @tail, @total: of the part of a bucket from it on:	valid also for who holds the rest of a bucket.
- *	  the last magazine, and how many objects.
+ * @next: the next on the stack, bucket or chain that it is on.
+ * @tail, @total: of a bucket's list from it on, the last magazine and the number of objects; they
+ *	  stay right for who takes the list and holds the rest of it.
  * @count: objects in it while it is in no slot (there, the word may be that NULL).
+ *
+ * Its owner writes them before it pushes it.
  */
 #define BMA_MAGAZINE_ENTRIES ((PORT_MAGAZINE_BYTES - 16) / sizeof(bma_obj_t))
 
@@ -68,8 +70,8 @@ struct bma_chain {
 };
 
 /*
- * A span: pages cut into objects of one cache.  A descriptor belongs to its cache for good, and is used
- * again for another span of it.
+ * A span: pages cut into objects of one cache.  A descriptor belongs to its cache for good, and is
+ * used again for another span of it.
  *
  * @state: BMA_SPAN_LISTED, it is on the cache's partial_spans or held by who popped it there;
  *	   BMA_SPAN_DEAD, its memory is gone, and who takes LISTED away puts it on dead_spans.
@@ -94,8 +96,8 @@ struct bma_span {
 enum bma_map { BMA_MAP_FREE, BMA_MAP_DEFERRED, BMA_MAP_WAITING, BMA_NR_MAPS };
 
 /*
- * Limbo of one cache in a few buckets by cookie: {tag:24, cookie:8, handle of the first magazine:32}.
- * At most two cookies are pending at a time, and a late pusher's is an older one.
+ * Limbo of one cache in a few buckets by cookie: {tag:24, cookie:8, handle of the first
+ * magazine:32}. At most two cookies are pending at a time, and a late pusher's is an older one.
  */
 #define BMA_NR_BUCKETS 4
 
@@ -185,7 +187,9 @@ struct bma_group {
 };
 
 #define BMA_NR_CLASSES 11
-/* Slot 0 of a kmalloc-like block stays empty, so that a bpf_mem_cache_alloc() on one is found out. */
+/*
+ * Slot 0 of a kmalloc-like block stays empty, so that a bpf_mem_cache_alloc() on one is found out.
+ */
 #define BMA_FIRST_CLASS_SLOT 1
 #define BMA_MAX_SLOTS (BMA_FIRST_CLASS_SLOT + BMA_NR_CLASSES)
 
@@ -277,9 +281,9 @@ static inline struct bpf_mem_cache *bma_pagemap_cache(const void *ptr)
 }
 
 /*
- * The number within its span of the object at @ptr, which lies in a span of @c: at least nr_objs if no
- * object begins there.  offset = odd * 2^shift * n exactly if offset times the odd part's inverse,
- * rotated, is n; any other offset comes out as more than 2^32 / size.
+ * The number within its span of the object at @ptr, which lies in a span of @c: at least nr_objs if
+ * no object begins there.  offset = odd * 2^shift * n exactly if offset times the odd part's
+ * inverse, rotated, is n; any other offset comes out as more than 2^32 / size.
  */
 static inline uint32_t bma_obj_nr(const struct bpf_mem_cache *c, const void *ptr)
 {

@@ -2,15 +2,15 @@
 /*
  * callback.c - what users ask of grace periods: wait, poll, have called, and the barrier
  *
- * Callbacks are queued on a lock-free list that the reclaimer takes whole; it gives the batch a number
- * and runs it in a later round.  One batch waits at a time in each domain.
+ * Callbacks are queued on a lock-free list that the reclaimer takes whole; it gives the batch a
+ * number and runs it in a later round.  One batch waits at a time in each domain.
  *
  *	list		push		take all	walk
  *	incoming	any		reclaimer	-
  *	batch		-		-		reclaimer
  *
- * Ordering: bpf_call_rcu()'s release and the reclaimer's acquire put everything before the call before
- * SNAPSHOT, which comes after the take.
+ * Ordering: bpf_call_rcu()'s release and the reclaimer's acquire put everything before the call
+ * before SNAPSHOT, which comes after the take.
  *
  * The barrier: have every CPU's magazines fetched, wait for a grace period of every domain but the
  * sleepable one (what is ripe need not have left), and see that the reclaimer has been round.  A

@@ -2,17 +2,20 @@
 /*
  * cpu.c - a CPU's magazines, at the edges
  *
- * Problem: when the fast path finds its magazine empty (alloc) or full (free), get another one in O(1),
- * in any context, and so that a caller that goes to and fro over the edge does not pay each time.
+ * Problem: when the fast path finds its magazine empty (alloc) or full (free), get another one in
+ * O(1), in any context, and so that a caller that goes to and fro over the edge does not pay each
+ * time.
  *
- * Idea: Bonwick's pair of magazines, in steps that may fail.  The caller first gets a magazine in hand,
- * does its one operation on that, and only then tries to load it on the CPU it runs on; where that does
- * not work out (it migrated, a signal handler was quicker, the fallback's lock is held by the context
- * it interrupted) the magazine goes to the depot.  So each operation succeeds with no retry at all.
+ * Idea: Bonwick's pair of magazines, in steps that may fail.  The caller first gets a magazine in
+ * hand, does its one operation on that, and only then tries to load it on the CPU it runs on; where
+ * that does not work out (it migrated, a signal handler was quicker, the fallback's lock is held by
+ * the context it interrupted) the magazine goes to the depot.  So each operation succeeds with no
+ * retry at all.
  *
- * Objects and owners: what a slot shows belongs to the CPU; what a successful port_cpu_replace() took
- * out of it belongs to the caller, in the state in which it was shown.  If the same top was taken out
- * and put back in between, it is the same magazine with as many objects, so that is harmless (no ABA).
+ * Objects and owners: what a slot shows belongs to the CPU; what a successful port_cpu_replace()
+ * took out of it belongs to the caller, in the state in which it was shown.  If the same top was
+ * taken out and put back in between, it is the same magazine with as many objects, so that is
+ * harmless (no ABA).
  *
  *	slot		written by			read by
  *	LOADED		pop, push, replace		stats (a number that may be off)
@@ -20,8 +23,8 @@
  *	BY_RCU		push, replace			the same
  *	all of a block	the reclaimer, after port_cpu_detach() only
  *
- * Ordering: none of its own.  The home makes a step's effects visible to the next on the same CPU, the
- * depot's stack to other CPUs.
+ * Ordering: none of its own.  The home makes a step's effects visible to the next on the same CPU,
+ * the depot's stack to other CPUs.
  *
  * Progress: wait-free but for the stacks' compare-and-swaps.  Contexts: any.
  *
@@ -116,8 +119,8 @@ static bool replace(struct place p, bma_obj_t *old, bma_obj_t *new)
 }
 
 /*
- * Load @m at @p.  True: *out is what was there (NULL if nothing), now in hand.  False: @m is still in
- * hand.
+ * Load @m at @p.  True: *out is what was there (NULL if nothing), now in hand.  False: @m is still
+ * in hand.
  */
 static bool load(struct place p, struct bma_magazine *m, struct bma_magazine **out)
 {

@@ -123,7 +123,9 @@ static struct bma_magazine *got(struct bpf_mem_cache *c, struct bma_magazine *m)
 	if (!m)
 		return NULL;
 	left = port_sub(&c->nr_depot, (int64_t)m->count, relaxed) - (int64_t)m->count;
-	/* Racy: a lost minimum makes the reclaimer's next trim take more, and the one after less. */
+	/*
+	 * Racy: a lost minimum makes the reclaimer's next trim take more, and the one after less.
+	 */
 	if (left < port_load(&c->nr_depot_low, relaxed))
 		port_store(&c->nr_depot_low, left, relaxed);
 	return m;

@@ -2,27 +2,29 @@
 /*
  * gp.c - grace periods, numbered
  *
- * Problem: to ask, in any context and without blocking, whether a grace period that began after some
- * moment is over.
+ * Problem: to ask, in any context and without blocking, whether a grace period that began after
+ * some moment is over.
  *
- * Idea: number them.  A cookie is the number of one that has not begun; it is done when that many have
- * ended.  All who wait share the next one.  Kin: Linux's get_state/poll_state_synchronize_rcu(), FreeBSD's
- * SMR.  Who drives them is another matter: rcu.c for our own readers, the home for liburcu's.
+ * Idea: number them.  A cookie is the number of one that has not begun; it is done when that many
+ * have ended.  All who wait share the next one.  Kin: Linux's
+ * get_state/poll_state_synchronize_rcu(), FreeBSD's SMR.  Who drives them is another matter: rcu.c
+ * for our own readers, the home for liburcu's.
  *
- * Objects and owners: started is written by who begins one, completed by who ends one, wanted by anyone,
- * all upwards only.
+ * Objects and owners: started is written by who begins one, completed by who ends one, wanted by
+ * anyone, all upwards only.
  *
- * Invariants: completed <= started <= completed + 1; a cookie that was given is at most started + 1.
+ * Invariants: completed <= started <= completed + 1; a cookie that was given is at most started +
+ * 1.
  *   So of all cookies, completed + 1 and completed + 2 are pending, and their low 8 bits tell.
  *
  * Ordering:
  *   SNAPSHOT   a full barrier, then the load of started, in bma_gp_number().
  *   GP_START   the change of started, then a full barrier, then the look for readers.
- *   If the snapshot does not see number s, then SNAPSHOT is before GP_START in the order of all full
- *   barriers: what was unlinked before it is unlinked for every reader that this grace period does
- *   not wait for, and s serves as cookie.  If it sees s, the cookie is s + 1.  Without SNAPSHOT the load
- *   may be done before the unlinking store leaves the store buffer: cookie s, a scan that finds a new
- *   reader not yet there, which then finds the object.
+ *   If the snapshot does not see number s, then SNAPSHOT is before GP_START in the order of all
+ *   full barriers: what was unlinked before it is unlinked for every reader that this grace period
+ *   does not wait for, and s serves as cookie.  If it sees s, the cookie is s + 1.  Without
+ *   SNAPSHOT the load may be done before the unlinking store leaves the store buffer: cookie s, a
+ *   scan that finds a new reader not yet there, which then finds the object.
  *   GP_END     completed is changed with release, after the readers, and loaded with acquire.
  *
  * Progress: wait-free but for the climb of wanted.  Contexts: any, but bma_gp_wait().
@@ -57,8 +59,8 @@ static unsigned int periods_left(uint64_t completed, bma_cookie_t cookie)
 }
 
 /*
- * Never true early.  An old cookie may look pending again for two periods in each 256, so who finds one
- * pending asks for it again.
+ * Never true early.  An old cookie may look pending again for two periods in each 256, so who finds
+ * one pending asks for it again.
  */
 bool bma_gp_done(struct bma_gp *gp, bma_cookie_t cookie)
 {
@@ -115,7 +117,9 @@ void bma_gp_end(struct bma_gp *gp)
 	port_gp_ended(gp);
 }
 
-/* Begin a grace period if none runs; its number, or that of the one that runs; 0 if none is wanted. */
+/*
+ * Begin a grace period if none runs; its number, or that of the one that runs; 0 if none is wanted.
+ */
 static uint64_t begin_if_none(struct bma_gp *gp)
 {
 	uint64_t started = port_load(gp->started, seq_cst);
@@ -151,8 +155,8 @@ static bool advance(struct bma_gp *gp, bool thorough)
 }
 
 /*
- * Advance the grace periods of our own readers without blocking.  Two steps, as the cookie may be of the
- * one after the one that runs.  @thorough: look also for readers that died inside.
+ * Advance the grace periods of our own readers without blocking.  Two steps, as the cookie may be
+ * of the one after the one that runs.  @thorough: look also for readers that died inside.
  *
  * Polls that overlap do the same work twice, which is harmless but dear.  So one that finds another
  * under way leaves it to that one, but not for ever, as that one may have been preempted or killed.
@@ -168,7 +172,9 @@ void bma_gp_poll(struct bma_gp *gp, bool thorough)
 	port_store(&gp->polling, 0, relaxed);
 }
 
-/* Sleep until @number has ended; false, at once, if this thread may be a reader that it waits for. */
+/*
+ * Sleep until @number has ended; false, at once, if this thread may be a reader that it waits for.
+ */
 bool bma_gp_wait(struct bma_gp *gp, uint64_t number)
 {
 	uint64_t completed;

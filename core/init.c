@@ -2,9 +2,9 @@
 /*
  * init.c - making an allocator, and handing it over to the reclaimer
  *
- * An allocator is a group of caches: one, or one for each size class.  Init takes metadata only (the
- * group, its caches, a table of CPUs that all show bma_no_cpu); spans and CPUs' blocks come when first
- * needed.  Contexts: process.
+ * An allocator is a group of caches: one, or one for each size class.  Init takes metadata only
+ * (the group, its caches, a table of CPUs that all show bma_no_cpu); spans and CPUs' blocks come
+ * when first needed.  Contexts: process.
  *
  * Held by: tests/core/test_init.c.
  */

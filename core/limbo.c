@@ -2,14 +2,15 @@
 /*
  * limbo.c - magazines that wait for readers
  *
- * Problem: objects freed with free_rcu become reusable after a grace period that began after the free.
- * In the seed that took a callback per cache and flags that said whether one was under way; they are
- * where its three races live.
+ * Problem: objects freed with free_rcu become reusable after a grace period that began after the
+ * free. In the seed that took a callback per cache and flags that said whether one was under way;
+ * they are where its three races live.
  *
- * Idea: polled grace periods; kin: FreeBSD's SMR sequence numbers, Linux's poll_state_synchronize_rcu().
- * A magazine that leaves its CPU gets a cookie, and then nothing is in progress: there is a list with
- * a number on it.  Who finds the number reached, takes the list.  Magazines wait in a few buckets by
- * cookie, so that a grace period that ends releases a bucket by one compare-and-swap, untouched.
+ * Idea: polled grace periods; kin: FreeBSD's SMR sequence numbers, Linux's
+ * poll_state_synchronize_rcu(). A magazine that leaves its CPU gets a cookie, and then nothing is
+ * in progress: there is a list with a number on it.  Who finds the number reached, takes the list.
+ * Magazines wait in a few buckets by cookie, so that a grace period that ends releases a bucket by
+ * one compare-and-swap, untouched.
  *
  * Objects and owners: a bucket is one word, {tag, cookie, first magazine}.
  *
@@ -19,17 +20,18 @@
  *
  * Invariants:
  *   (1) A magazine's cookie is snapshot when no CPU can push to it any more.
- *   (2) The cookie of a bucket is the latest of its magazines'.  As cookie and list are in one word, a
- *       take that saw the cookie done takes nothing that came later.  (test_limbo.c: late pusher)
+ *   (2) The cookie of a bucket is the latest of its magazines'.  As cookie and list are in one
+ *       word, a take that saw the cookie done takes nothing that came later.  (test_limbo.c: late
+ *       pusher)
  *   (3) tail and total of the first magazine describe the list.  They are copied from the one below
  *       before the compare-and-swap; the tag makes it fail if that one was taken meanwhile.
  *
- * Two cookies can be pending in a domain at a time (the running grace period's and the next one's), so
- * with four buckets the one that a new cookie falls into is done, but for a late pusher's, which is
- * older: it then waits for the later one, safely.
+ * Two cookies can be pending in a domain at a time (the running grace period's and the next one's),
+ * so with four buckets the one that a new cookie falls into is done, but for a late pusher's, which
+ * is older: it then waits for the later one, safely.
  *
- * Ordering: bma_gp_snapshot()'s SNAPSHOT barrier orders every unlinking that came before the frees in
- * the magazine before the cookie; the bucket's release and acquire carry the magazine, and
+ * Ordering: bma_gp_snapshot()'s SNAPSHOT barrier orders every unlinking that came before the frees
+ * in the magazine before the cookie; the bucket's release and acquire carry the magazine, and
  * bma_gp_done()'s acquire puts the readers' last reads before the reuse.
  *
  * Progress: lock-free.  Contexts: any.
@@ -41,10 +43,10 @@
 #include "bma.h"
 
 /*
- * With so many bytes of one cache in limbo, grace periods are not put off; each so many, our own are polled.
- * For each so many, who adds a magazine lets others run once: the CPU is what a reader that was preempted
- * inside its section, or who drives the grace periods, may be waiting for.  At most so many times in a
- * grace period.  With large objects, as many as so many objects have.
+ * With so many bytes of one cache in limbo, grace periods are not put off; each so many, our own
+ * are polled. For each so many, who adds a magazine lets others run once: the CPU is what a reader
+ * that was preempted inside its section, or who drives the grace periods, may be waiting for.  At
+ * most so many times in a grace period.  With large objects, as many as so many objects have.
  */
 #define HURRY_BYTES (64 << 10)
 #define POLL_BYTES (64 << 10)
@@ -189,7 +191,9 @@ void bma_limbo_put(struct bpf_mem_cache *c, struct bma_magazine *m)
 	poll_if_due(c);
 }
 
-/* A reader that stays inside gets nothing from our yields, so there are so many in a grace period. */
+/*
+ * A reader that stays inside gets nothing from our yields, so there are so many in a grace period.
+ */
 static bool may_yield(struct bpf_mem_cache *c)
 {
 	uint64_t ended = port_load(&gp_of(c)->completed, relaxed) << 32;

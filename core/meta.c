@@ -6,20 +6,21 @@
  * the stacks that they sit on are popped without a lock, so that a pop may read the link of a piece
  * that someone else has popped, used and freed meanwhile.
  *
- * Idea: pieces of a few sizes (64 to 4096 bytes) cut from pages that are never unmapped.  A late pop
- * then reads a stale number, not a fault, and its compare-and-swap fails because every change of a
- * head moves its tag.  Kin: SLAB_TYPESAFE_BY_RCU; Treiber's stack with IBM's counted pointer.
+ * Idea: pieces of a few sizes (64 to 4096 bytes) cut from pages that are never unmapped.  A late
+ * pop then reads a stale number, not a fault, and its compare-and-swap fails because every change
+ * of a head moves its tag.  Kin: SLAB_TYPESAFE_BY_RCU; Treiber's stack with IBM's counted pointer.
  *
  * Objects and owners: a chunk is PORT_META_CHUNK bytes, aligned; its first page is the header, all
- * others are each cold (no memory behind it, on meta.cold by a link in the header) or cut into pieces
- * of one size.  A free piece is on meta.free[size class] by the word at its beginning; a piece in use
- * belongs to who allocated it, its first word excepted, which may be read at any time.
+ * others are each cold (no memory behind it, on meta.cold by a link in the header) or cut into
+ * pieces of one size.  A free piece is on meta.free[size class] by the word at its beginning; a
+ * piece in use belongs to who allocated it, its first word excepted, which may be read at any time.
  *
- * Numbers: a handle counts 64-byte steps through all chunks, so 32 bits reach 256 GiB of metadata, and
- * 32 bits of tag stay.  A head would have to change 2^32 times between a pop's load and its
+ * Numbers: a handle counts 64-byte steps through all chunks, so 32 bits reach 256 GiB of metadata,
+ * and 32 bits of tag stay.  A head would have to change 2^32 times between a pop's load and its
  * compare-and-swap, and then stand at the same piece, to fool it.
  *
- * Ordering: push releases, pop acquires: what the pusher wrote in the piece is there for the popper.
+ * Ordering: push releases, pop acquires: what the pusher wrote in the piece is there for the
+ * popper.
  *
  * Progress: lock-free.  Contexts: any, but bma_meta_trim(), the reclaimer's.
  *
@@ -202,8 +203,8 @@ static void *page_cut(struct bma_stack *stack, char *page, size_t bytes)
 }
 
 /*
- * A piece of the size that @size_class is of, aligned to it, or NULL.  Its content is whatever it was, but
- * for its first word.
+ * A piece of the size that @size_class is of, aligned to it, or NULL.  Its content is whatever it
+ * was, but for its first word.
  */
 void *bma_meta_alloc(unsigned int size_class)
 {
@@ -275,8 +276,8 @@ static void trim_chain(struct bma_meta *meta, struct bma_stack *stack, bma_handl
 }
 
 /*
- * Give back the pages that hold free pieces only.  While it looks, others find the stack empty and cut
- * new pages; at most a trim's time of them, which the next trim takes.
+ * Give back the pages that hold free pieces only.  While it looks, others find the stack empty and
+ * cut new pages; at most a trim's time of them, which the next trim takes.
  */
 void bma_meta_trim(struct bma_meta *meta)
 {

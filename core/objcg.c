@@ -3,11 +3,12 @@
  * objcg.c - accounts for memory
  *
  * An account is a number with a limit that many allocators add to and take from.  A charge is taken
- * before the memory and never exceeds the limit, by a compare-and-swap on one word; what a group has
- * charged is counted in the group as well, so that it can move to another account.
+ * before the memory and never exceeds the limit, by a compare-and-swap on one word; what a group
+ * has charged is counted in the group as well, so that it can move to another account.
  *
- * Owners: each reference keeps it: the creator's until obj_cgroup_put(), an allocator's until its memory
- * is back.  Ordering: the last put (acq_rel) is after all uncharges.  Contexts: charge and uncharge any.
+ * Owners: each reference keeps it: the creator's until obj_cgroup_put(), an allocator's until its
+ * memory is back.  Ordering: the last put (acq_rel) is after all uncharges.  Contexts: charge and
+ * uncharge any.
  *
  * Held by: tests/core/test_objcg.c.
  */

@@ -3,16 +3,16 @@
  * pagemap.c - from any address to the cache and the span that own it
  *
  * Problem: free must know whether a pointer is an object, and of whom, without reading near it: the
- * pointer may be anything.  There is no header in or before objects, and spans carry none either, so
- * that objects of a power of two fill them and nothing that overflows an object lies under bma.
+ * pointer may be anything.  There is no header in or before objects, and spans carry none either,
+ * so that objects of a power of two fill them and nothing that overflows an object lies under bma.
  *
- * Idea: a radix tree of two levels over units of address space; kin: TCMalloc's pagemap.  The root is
- * static, a leaf of 4 GiB of addresses comes from the home when first needed and is never freed.
+ * Idea: a radix tree of two levels over units of address space; kin: TCMalloc's pagemap.  The root
+ * is static, a leaf of 4 GiB of addresses comes from the home when first needed and is never freed.
  *
  * Who writes: an entry, the one context that owns the span's pages (slab.c), before the first and
  * after the last of its objects is out.  Who reads: anyone, at any time; an entry that a foreign
- * pointer leads to may be of a cache that is gone: it is compared, never followed, unless the caller
- * owns an object there, which keeps the entry.
+ * pointer leads to may be of a cache that is gone: it is compared, never followed, unless the
+ * caller owns an object there, which keeps the entry.
  *
  * Ordering: span is written before cache (release) and read after it (acquire).
  *
@@ -38,8 +38,8 @@ static struct bma_unit *leaf_get(bma_leaf_t *slot)
 }
 
 /*
- * Say that @bytes from @base are a span of @c (or, with NULL, nobody's).  False if there is no memory;
- * then nothing is set.  Clearing what was set cannot fail.
+ * Say that @bytes from @base are a span of @c (or, with NULL, nobody's).  False if there is no
+ * memory; then nothing is set.  Clearing what was set cannot fail.
  */
 bool bma_pagemap_set(char *base, size_t bytes, struct bpf_mem_cache *c, struct bma_span *span)
 {

@@ -2,9 +2,9 @@
 /*
  * percpu.c - objects with a copy for each CPU
  *
- * A span of per-CPU objects is as many copies of a span in a row as there are possible CPUs; the object's
- * pointer is that of CPU 0's copy, CPU n's lies n span sizes above.  The system gives a page when it is
- * first touched, so a copy that no CPU uses costs address space only.
+ * A span of per-CPU objects is as many copies of a span in a row as there are possible CPUs; the
+ * object's pointer is that of CPU 0's copy, CPU n's lies n span sizes above.  The system gives a
+ * page when it is first touched, so a copy that no CPU uses costs address space only.
  */
 #include "bma.h"
 

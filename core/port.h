@@ -53,21 +53,22 @@ struct rcu_flavor_struct;
 #endif
 
 /*
- * This CPU's magazines.  cpus[i] is the block of CPU i; a block holds for each cache three tops, each
- * pointing one past the last object of a magazine.  What makes them safe is the home's business (a
- * restartable sequence, a try-lock); the contract is the same:
+ * This CPU's magazines.  cpus[i] is the block of CPU i; a block holds for each cache three tops,
+ * each pointing one past the last object of a magazine.  What makes them safe is the home's
+ * business (a restartable sequence, a try-lock); the contract is the same:
  *
  *   port_cpu_pop      any   if top[-1] is not NULL: return it, top = top - 1.  Else NULL.
  *   port_cpu_push     any   if top is not at a magazine's end: *top = obj, top = top + 1, true.
  *   port_cpu_replace  any   if @block is this CPU's block and top == @old: top = @new, true.
  *
  * each in one indivisible step as against everything else that runs on this CPU's block, nested
- * signal handlers included; or else nothing happens and NULL/false is returned, for whatever reason.
- * A caller may therefore never loop on them.
+ * signal handlers included; or else nothing happens and NULL/false is returned, for whatever
+ * reason. A caller may therefore never loop on them.
  *
  *   port_cpu_block    any   this CPU's block and its index; a hint that only replace makes sure of.
- *   port_cpu_detach   reclaimer   put @fresh in cpus[i] and return the block that was there, on which
- *                     then no operation is or comes under way; NULL if it cannot be had just now.
+ *   port_cpu_detach   reclaimer   put @fresh in cpus[i] and return the block that was there, on
+ *                     which then no operation is or comes under way; NULL if it cannot be had just
+ *                     now.
  *   port_cpu          any   the CPU that runs this, below port_nr_cpus().
  *   port_nr_cpus      any   number of possible CPUs; constant.
  */
@@ -104,7 +105,9 @@ static inline bma_top_t *bma_top_at(struct bma_cpu *block, size_t offset)
 	return (bma_top_t *)((char *)block + offset);
 }
 
-/* A magazine is aligned to its size and filled to its end, so a full one's top is a multiple of it. */
+/*
+ * A magazine is aligned to its size and filled to its end, so a full one's top is a multiple of it.
+ */
 static inline bool bma_top_is_end(bma_obj_t *top)
 {
 	return !((uintptr_t)top & (PORT_MAGAZINE_BYTES - 1));
@@ -137,8 +140,8 @@ void port_pages_free(void *pages, size_t bytes);
 void port_pages_drop(void *pages, size_t bytes);
 
 /*
- * Grace periods.  Core numbers them (gp.c) and drives those of its own readers (rcu.c); those of liburcu's
- * flavours are driven by the home, which for each
+ * Grace periods.  Core numbers them (gp.c) and drives those of its own readers (rcu.c); those of
+ * liburcu's flavours are driven by the home, which for each
  *
  *	bma_gp_begin(gp);  waits for the flavour's readers;  bma_gp_end(gp);
  *
@@ -148,15 +151,17 @@ void port_pages_drop(void *pages, size_t bytes);
  *   port_gp_driven        any   the @n-th domain that the home drives, or NULL
  *   port_gp_kick          any   @gp is wanted; now (@hurry) or a little later
  *   port_gp_ended         any   wake who sleeps in port_gp_sleep()
- *   port_gp_wait_begin    process  false if this thread is a reader of @gp and so must not wait; else it
+ *   port_gp_wait_begin    process  false if this thread is a reader of @gp and so must not wait;
+ *                         else it
  *   port_gp_wait_end      is none until then (a QSBR thread goes offline if *@online says so)
  *   port_gp_sleep         process  until @completed is no more the number of @gp, or a moment
  *   port_yield            any   let others run on this CPU for a moment, readers above all
  *
  * Core's readers:
  *
- *   port_readers_fence    any   barrier SCAN: a full barrier here and, unless readers have real ones,
- *                         on each CPU that runs a thread of this process.  False if it cannot be had.
+ *   port_readers_fence    any   barrier SCAN: a full barrier here and, unless readers have real
+ *                         ones, on each CPU that runs a thread of this process.  False if it cannot
+ *                         be had.
  *   port_thread_id        any   the caller's, not 0
  *   port_thread_dead      any   true only if no thread of that number is left
  */
@@ -175,9 +180,9 @@ struct bma_gp {
 };
 
 /*
- * Core offers, beside bma_reclaim(): all domains, our own first, NULL behind the last; whether somebody
- * waits for one; and (our own readers) a thread that has been inside since before the grace period
- * that runs began, or 0.
+ * Core offers, beside bma_reclaim(): all domains, our own first, NULL behind the last; whether
+ * somebody waits for one; and (our own readers) a thread that has been inside since before the
+ * grace period that runs began, or 0.
  */
 struct bma_gp *bma_gp_nth(unsigned int n);
 bool bma_gp_wanted(struct bma_gp *gp);

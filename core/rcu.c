@@ -2,44 +2,49 @@
 /*
  * rcu.c - our own readers
  *
- * Problem: readers that need no registration, nest, may run in signal handlers at any instruction, cost
- * two stores, and can be waited for by anyone without blocking.
+ * Problem: readers that need no registration, nest, may run in signal handlers at any instruction,
+ * cost two stores, and can be waited for by anyone without blocking.
  *
- * Idea: each thread has a record, in memory that is never unmapped, with a word for each kind of readers:
- * how deep it is nested, and the number of the grace period that had begun when it entered.  A grace
- * period n is over when no record is inside since before n began.  Kin: liburcu's memb flavour (readers
- * whose barrier is the updater's membarrier), FreeBSD's SMR (polling), epochs.
+ * Idea: each thread has a record, in memory that is never unmapped, with a word for each kind of
+ * readers: how deep it is nested, and the number of the grace period that had begun when it
+ * entered. A grace period n is over when no record is inside since before n began.  Kin: liburcu's
+ * memb flavour (readers whose barrier is the updater's membarrier), FreeBSD's SMR (polling),
+ * epochs.
  *
- * Objects and owners: a record's words are written by its thread only; `owner` (thread number, 0: free)
- * by who takes it or finds its thread dead, by compare-and-swap; the list of records only grows.
+ * Objects and owners: a record's words are written by its thread only; `owner` (thread number, 0:
+ * free) by who takes it or finds its thread dead, by compare-and-swap; the list of records only
+ * grows.
  *
  * Invariants:
  *   (1) A thread has one record at a time, and it is in the list before its first section.
- *   (2) A record is taken only when it is free or its owner is dead; so there are never more records
- *       than the most threads that were alive at a time (and handlers in the middle of taking one).
+ *   (2) A record is taken only when it is free or its owner is dead; so there are never more
+ *       records than the most threads that were alive at a time (and handlers in the middle of
+ *       taking one).
  *   (3) Reader words change by the owner's enter and leave only, each of which leaves a handler's
  *       nested sections balanced: a handler between its load and its store restores the nesting.
  *
- * Ordering, for grace period n and a reader that loads x, which an updater unlinked before SNAPSHOT:
- *   READER    in enter, between the store of the word and the section: a compiler barrier, which SCAN
- *             makes a full one; or a full barrier where there is no membarrier.
+ * Ordering, for grace period n and a reader that loads x, which an updater unlinked before
+ * SNAPSHOT:
+ *   READER    in enter, between the store of the word and the section: a compiler barrier, which
+ *             SCAN makes a full one; or a full barrier where there is no membarrier.
  *   SCAN      in a poll, after it saw or made started == n, before it looks at the words.
  *   LEAVE     the word is stored with release; a scan loads it with acquire: the section is before.
- *   Either READER is before SCAN: then the scan sees the word.  If the reader entered before n began, it
- *   is waited for.  If it read started >= n, it read what a CPU wrote after the updater's SNAPSHOT had
- *   read less, so the unlinking, before that, had reached memory: loads after the acquire of started
- *   find it (this is where memory must be multi-copy atomic: x86, ARMv8, RISC-V).
- *   Or READER is after SCAN: then the section's loads are after SCAN, which is after SNAPSHOT's barrier in
- *   the order of full barriers, since SNAPSHOT read less than n: the unlinking is seen.
- *   A reader that is late, with an old number of started stored in its word, is waited for by all later
- *   grace periods until it leaves: late, never early.
- *   Without READER or SCAN: the word is in the reader's store buffer while the scan looks (found idle),
- *   and its load of x has been done already: it holds an object that is reused.
+ *   Either READER is before SCAN: then the scan sees the word.  If the reader entered before n
+ *   began, it is waited for.  If it read started >= n, it read what a CPU wrote after the updater's
+ *   SNAPSHOT had read less, so the unlinking, before that, had reached memory: loads after the
+ *   acquire of started find it (this is where memory must be multi-copy atomic: x86, ARMv8,
+ *   RISC-V). Or READER is after SCAN: then the section's loads are after SCAN, which is after
+ *   SNAPSHOT's barrier in the order of full barriers, since SNAPSHOT read less than n: the
+ *   unlinking is seen. A reader that is late, with an old number of started stored in its word, is
+ *   waited for by all later grace periods until it leaves: late, never early.
+ *   Without READER or SCAN: the word is in the reader's store buffer while the scan looks (found
+ *   idle), and its load of x has been done already: it holds an object that is reused.
  *   Without LEAVE's release: a load of the section is done after the word is seen idle.
  *
  * Progress: enter and leave are wait-free but for a thread's first enter, polls are lock-free.
  *
- * Not promised: anything about a thread that exits inside a section but that it is found in the end.
+ * Not promised: anything about a thread that exits inside a section but that it is found in the
+ * end.
  *
  * Held by: tests/core/test_rcu.c, tests/process/test_rcu.c.
  */
@@ -147,7 +152,10 @@ struct bpf_rcu_reader_ *bpf_rcu_reader_new_(void)
 
 	while (!(r = find_or_make(self)))
 		port_yield();
-	/* A handler may have been here in between; then the record is its one, or ours is free again. */
+	/*
+	 * A handler may have been here in between; then the record is its one, or ours is free
+	 * again.
+	 */
 	if (__atomic_compare_exchange_n(&bpf_rcu_this_reader_, &none, r, false, __ATOMIC_RELAXED,
 					__ATOMIC_RELAXED))
 		return r;
@@ -186,8 +194,8 @@ static bool is_inside_before(struct bpf_rcu_reader_ *r, unsigned int domain, uin
 }
 
 /*
- * Who has been inside since before grace period @number began?  A thread, or 0 for nobody.  @thorough: do
- * not count the dead.
+ * Who has been inside since before grace period @number began?  A thread, or 0 for nobody.
+ * @thorough: do not count the dead.
  */
 uint32_t bma_reader_before(struct bma_gp *gp, uint64_t number, bool thorough)
 {

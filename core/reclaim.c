@@ -2,25 +2,28 @@
 /*
  * reclaim.c - the reclaimer's round
  *
- * Problem: nothing may strand.  An object that was freed on a CPU which then goes idle, a depot that was
- * filled by a peak, a limbo that nobody allocates from, all come back with no call from there.
+ * Problem: nothing may strand.  An object that was freed on a CPU which then goes idle, a depot
+ * that was filled by a peak, a limbo that nobody allocates from, all come back with no call from
+ * there.
  *
- * Idea: one context looks at every allocator, a tick apart while there is something to look after, and
- * only it touches from outside what belongs to a CPU.  Kin: Bonwick's working-set estimate for depots.
+ * Idea: one context looks at every allocator, a tick apart while there is something to look after,
+ * and only it touches from outside what belongs to a CPU.  Kin: Bonwick's working-set estimate for
+ * depots.
  *
- *   1. A CPU whose free_rcu'd objects have sat in the same magazine for a tick, or on which nothing has
- *      moved for IDLE_TICKS, gets an empty block in place of its own, and what was in that goes where
- *      it would have gone: to limbo and to the depot.
+ *   1. A CPU whose free_rcu'd objects have sat in the same magazine for a tick, or on which nothing
+ *      has moved for IDLE_TICKS, gets an empty block in place of its own, and what was in that goes
+ *      where it would have gone: to limbo and to the depot.
  *   2. What is ripe goes to the depot.
- *   3. What the depot did not need in TRIM_ROUNDS, its lowest level in that time, leaves: it waits for
- *      both kinds of readers (ttrace_next, ttrace_wait; one batch at a time) and goes to the slab.
+ *   3. What the depot did not need in TRIM_ROUNDS, its lowest level in that time, leaves: it waits
+ *      for both kinds of readers (ttrace_next, ttrace_wait; one batch at a time) and goes to the
+ *      slab.
  *   4. Pages of metadata with nothing in them go back.
  *
- * Objects and owners: world.groups and all that bma.h marks "reclaimer" are read and written only inside
- * a round, or by who holds port_reclaim_lock().  New groups come through a lock-free inbox.
+ * Objects and owners: world.groups and all that bma.h marks "reclaimer" are read and written only
+ * inside a round, or by who holds port_reclaim_lock().  New groups come through a lock-free inbox.
  *
- * Progress: a round does not wait for readers, memory or locks.  What cannot be done now (no memory for
- * a block, a CPU in the middle of a fallback step) is done a tick later.
+ * Progress: a round does not wait for readers, memory or locks.  What cannot be done now (no memory
+ * for a block, a CPU in the middle of a fallback step) is done a tick later.
  *
  * Not promised: when.  A home without a thread runs a round when the process calls.
  *
@@ -90,7 +93,9 @@ bool bma_reclaim_harvest(struct bma_group *g, unsigned int index)
 		return false;
 	for (i = g->nr_slots - g->nr_caches; i < g->nr_slots; i++)
 		harvest_slot(cache_of_slot(g, i), &old->slot[i]);
-	/* Never freed: the fallback's try-lock may still be tried by who looked before the detach. */
+	/*
+	 * Never freed: the fallback's try-lock may still be tried by who looked before the detach.
+	 */
 	bma_cpu_reset(old);
 	g->spare = old;
 	return true;

@@ -5,15 +5,16 @@
  * Problem: hand out many objects in any context without a lock that an interrupted thread may hold,
  * and give a span back to the system when the last of its objects is in.
  *
- * Idea: a bitmap for each span, out of the span; who wants objects clears bits, who returns one sets
- * its bit.  A span that may have free objects is on the cache's partial list; a refill pops it, which
- * keeps others off it, and puts it back, or takes it off the list if it has nothing left.  A context
- * that interrupted the holder finds another span, or maps one.
+ * Idea: a bitmap for each span, out of the span; who wants objects clears bits, who returns one
+ * sets its bit.  A span that may have free objects is on the cache's partial list; a refill pops
+ * it, which keeps others off it, and puts it back, or takes it off the list if it has nothing left.
+ * A context that interrupted the holder finds another span, or maps one.
  *
- * Objects and owners: a set bit in the free map: the slab.  Clear: whoever cleared it, until the object
- * is put back.  All bits of a span cleared by the reclaimer: the span's memory is the reclaimer's, and
- * it unmaps it.  The descriptor may still be on the list then; it is marked dead, has no bits, and is
- * put aside by who pops it.  Descriptors stay the cache's, so a late look at one is harmless.
+ * Objects and owners: a set bit in the free map: the slab.  Clear: whoever cleared it, until the
+ * object is put back.  All bits of a span cleared by the reclaimer: the span's memory is the
+ * reclaimer's, and it unmaps it.  The descriptor may still be on the list then; it is marked dead,
+ * has no bits, and is put aside by who pops it.  Descriptors stay the cache's, so a late look at
+ * one is harmless.
  *
  *	list		push			pop			walk
  *	partial_spans	holder, putter		any			nobody
@@ -22,13 +23,14 @@
  *
  * Invariants:
  *   (1) A span with free bits is LISTED, but for the time between a putter's bit and its relist().
- *       unlist() and put are a Dekker pair: one changes state, then reads bits, the other the other way
- *       round, all seq_cst, so that one of them sees that the span must go back on the list.
+ *       unlist() and put are a Dekker pair: one changes state, then reads bits, the other the other
+ *       way round, all seq_cst, so that one of them sees that the span must go back on the list.
  *   (2) Free objects are zero.  The system gives zeroed pages, put wipes.
- *   (3) A descriptor has one of LISTED and a place on dead_spans: unlist() and span_free() each change
- *       state by one atomic operation, and who leaves it DEAD without LISTED puts it there.
+ *   (3) A descriptor has one of LISTED and a place on dead_spans: unlist() and span_free() each
+ *       change state by one atomic operation, and who leaves it DEAD without LISTED puts it there.
  *
- * Ordering: bits are set with release and cleared with acquire (or stronger), which carries the wiping.
+ * Ordering: bits are set with release and cleared with acquire (or stronger), which carries the
+ * wiping.
  *
  * Progress: lock-free; a refill pops at most POPS spans, dead ones included, before it maps one.
  *
@@ -277,8 +279,9 @@ static void wipe(const struct bpf_mem_cache *c, char *obj)
 }
 
 /*
- * Put @obj back.  The caller owns it and knows that no reader can reach it.  Returns whether the span
- * may be all free now: nr_free is never less than the bits that are set, so the last put sees it.
+ * Put @obj back.  The caller owns it and knows that no reader can reach it.  Returns whether the
+ * span may be all free now: nr_free is never less than the bits that are set, so the last put sees
+ * it.
  */
 static bool span_put(struct bpf_mem_cache *c, struct bma_span *span, void *obj)
 {
@@ -441,7 +444,10 @@ bool bma_slab_step(struct bpf_mem_cache *c)
 		for_each_span(c, free_if_all_in);
 	if (c->deferred_wait.on && bma_wait_done(&c->deferred_wait, c->group->gp))
 		for_each_span(c, release_waiting);
-	/* Acquire: who set it has set a bit before; what comes too late for this pass sets it again. */
+	/*
+	 * Acquire: who set it has set a bit before; what comes too late for this pass sets it
+	 * again.
+	 */
 	if (!c->deferred_wait.on && port_load(&c->deferred, relaxed) &&
 	    port_xchg(&c->deferred, false, acquire)) {
 		for_each_span(c, collect_deferred);

@@ -2,9 +2,9 @@
 /*
  * stats.c - what is where
  *
- * Every number is one that slow paths keep, or is read off the tops of the magazines on CPUs; so the fast
- * paths count nothing.  Reads are racy and relaxed: what moves while we count may be counted twice or not
- * at all, and a difference that comes out negative for that is shown as 0.
+ * Every number is one that slow paths keep, or is read off the tops of the magazines on CPUs; so
+ * the fast paths count nothing.  Reads are racy and relaxed: what moves while we count may be
+ * counted twice or not at all, and a difference that comes out negative for that is shown as 0.
  *
  * Held by: tests/core/test_stats.c.
  */

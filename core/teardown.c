@@ -2,21 +2,21 @@
 /*
  * teardown.c - the end of an allocator
  *
- * Problem: destroy comes while grace periods are pending and readers inside.  In the seed, destroy drained
- * lists that callbacks were still filling, and asked flags in one order that callbacks cleared in
- * another: a leak, and two ways to free the caches under a callback.
+ * Problem: destroy comes while grace periods are pending and readers inside.  In the seed, destroy
+ * drained lists that callbacks were still filling, and asked flags in one order that callbacks
+ * cleared in another: a leak, and two ways to free the caches under a callback.
  *
- * Idea: destroy does nothing but say so.  The reclaimer, which alone touches an allocator from outside,
- * finds it dying in its next round, takes all that is in it in one go, takes one cookie of each kind,
- * and frees everything, spans and not objects, once both are done.
+ * Idea: destroy does nothing but say so.  The reclaimer, which alone touches an allocator from
+ * outside, finds it dying in its next round, takes all that is in it in one go, takes one cookie of
+ * each kind, and frees everything, spans and not objects, once both are done.
  *
  * Why none of the three races has a counterpart:
- *   - The leak (drained, then filled again): nothing fills.  No callback exists, users have stopped by
- *     contract, and the reclaimer is one context.
+ *   - The leak (drained, then filled again): nothing fills.  No callback exists, users have stopped
+ *     by contract, and the reclaimer is one context.
  *   - The flags read in the wrong order: there is no flag.  Every object in the allocator was freed
  *     before destroy, which is before the cookies, so a grace period after them covers all.
- *   - The cache that another cache's callback still uses (`tgt`): what an object belongs to is found by
- *     its address; no pending thing holds a pointer to any cache.
+ *   - The cache that another cache's callback still uses (`tgt`): what an object belongs to is
+ *     found by its address; no pending thing holds a pointer to any cache.
  *
  * Ordering: users' last calls -> destroy (the caller's duty) -> state (release) -> the reclaimer
  * (acquire) -> SNAPSHOT in the cookies -> the readers' end (bma_gp_done()'s acquire) -> unmapping.
@@ -61,8 +61,9 @@ static void take_slots(struct bma_group *g, struct bpf_mem_cache *c)
 }
 
 /*
- * All of @c's magazines to ttrace_wait.  Each list is taken as it is: whatever moved one thing on to the
- * next list on the way (a limbo_put, say, that finds its bucket ripe) would fill what is drained.
+ * All of @c's magazines to ttrace_wait.  Each list is taken as it is: whatever moved one thing on
+ * to the next list on the way (a limbo_put, say, that finds its bucket ripe) would fill what is
+ * drained.
  */
 static void take_all(struct bma_group *g, struct bpf_mem_cache *c)
 {

@@ -2,21 +2,24 @@
 /*
  * flavors.c - grace periods of liburcu's flavours
  *
- * Problem: liburcu has a call that blocks until readers have left; core numbers grace periods and asks.
+ * Problem: liburcu has a call that blocks until readers have left; core numbers grace periods and
+ * asks.
  *
- * Idea: a thread for each flavour that is in use runs grace periods one after the other while somebody
- * wants one.  One thread each, so that a reader of one flavour that stays inside holds up nobody else.
+ * Idea: a thread for each flavour that is in use runs grace periods one after the other while
+ * somebody wants one.  One thread each, so that a reader of one flavour that stays inside holds up
+ * nobody else.
  *
- * Owners: a domain's grace periods are begun and ended under `running`, by its thread or, where no thread
- * could be created, by a caller that waits.
+ * Owners: a domain's grace periods are begun and ended under `running`, by its thread or, where no
+ * thread could be created, by a caller that waits.
  *
  * Ordering: bma_gp_begin() and bma_gp_end() have the barriers.  WAKE, as in reclaimer.c: who wants
- * something writes `wanted` (or `hurry`), then looks at `state`; the thread writes `state`, then looks at
- * those.  All seq_cst, so one of them sees the other.
+ * something writes `wanted` (or `hurry`), then looks at `state`; the thread writes `state`, then
+ * looks at those.  All seq_cst, so one of them sees the other.
  *
- * Pacing: a grace period that nobody hurries begins COALESCE_MS after it was asked for, so that what is
- * freed slowly shares them.  Between two the thread sleeps for PAUSE_US: on a busy machine a thread that
- * sleeps is run when it wakes, one that has used up its slice waits for all the others.
+ * Pacing: a grace period that nobody hurries begins COALESCE_MS after it was asked for, so that
+ * what is freed slowly shares them.  Between two the thread sleeps for PAUSE_US: on a busy machine
+ * a thread that sleeps is run when it wakes, one that has used up its slice waits for all the
+ * others.
  *
  * Held by: tests/process/test_gp.c.
  */
@@ -115,8 +118,9 @@ static void start(struct domain *d)
 }
 
 /*
- * At exit.  liburcu's libraries tear down in their destructors, which come later: no grace period may begin
- * then, and one that runs gets a moment to end.  It cannot if main left from inside a section.
+ * At exit.  liburcu's libraries tear down in their destructors, which come later: no grace period
+ * may begin then, and one that runs gets a moment to end.  It cannot if main left from inside a
+ * section.
  */
 static void stop(void)
 {

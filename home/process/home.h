@@ -2,7 +2,8 @@
 /*
  * home.h - core's home in a Linux process; see port.h for what each entry promises
  *
- *	slots.c		this CPU's magazines: restartable sequences, or a try-lock where there are none
+ *	slots.c		this CPU's magazines: restartable sequences, or a try-lock where there are
+ *	none
  *	pages.c		memory, from mmap
  *	flavors.c	grace periods of liburcu's flavours, each driven by a thread
  *	readers.c	what core's own readers need

@@ -2,23 +2,25 @@
 /*
  * pages.c - memory from the system, in any context
  *
- * Problem: spans of 64 KiB upwards, aligned to their size, taken and given back one by one by signal
- * handlers and threads at once, without a lock, without running into the system's limit of mappings.
+ * Problem: spans of 64 KiB upwards, aligned to their size, taken and given back one by one by
+ * signal handlers and threads at once, without a lock, without running into the system's limit of
+ * mappings.
  *
- * Idea: map regions of 4 MiB and hand out their 64 units by the bits of one word each: who clears a run
- * of bits owns those units.  A region's word is found by its address in a radix tree; a table of
- * regions, with a hint where to begin, says where to look for room.  Units that come back are dropped
- * (MADV_DONTNEED) first, so memory is resident only where it is in use; a region whose last unit
- * comes back is unmapped, but for one that is kept.  Larger requests, and all when no region can be
- * had, are mappings of their own.
+ * Idea: map regions of 4 MiB and hand out their 64 units by the bits of one word each: who clears a
+ * run of bits owns those units.  A region's word is found by its address in a radix tree; a table
+ * of regions, with a hint where to begin, says where to look for room.  Units that come back are
+ * dropped (MADV_DONTNEED) first, so memory is resident only where it is in use; a region whose last
+ * unit comes back is unmapped, but for one that is kept.  Larger requests, and all when no region
+ * can be had, are mappings of their own.
  *
- * Objects and owners: a clear bit is the owner's of the unit.  All bits of a region cleared in one step
- * from all set: who did so unmaps it.  A word is 0 where there is no region.
+ * Objects and owners: a clear bit is the owner's of the unit.  All bits of a region cleared in one
+ * step from all set: who did so unmaps it.  A word is 0 where there is no region.
  *
- * Ordering: a unit is dropped before its bit is set (release) and used after it is cleared (acquire); a
- * region's word is set (release) after its table entry.
+ * Ordering: a unit is dropped before its bit is set (release) and used after it is cleared
+ * (acquire); a region's word is set (release) after its table entry.
  *
- * Progress: lock-free.  Contexts: any; mmap, munmap and madvise are system calls, and keep errno here.
+ * Progress: lock-free.  Contexts: any; mmap, munmap and madvise are system calls, and keep errno
+ * here.
  *
  * Held by: tests/process/test_pages.c.
  */
@@ -119,8 +121,9 @@ static uint32_t table_enter(uintptr_t base)
 }
 
 /*
- * HINT_BACK: who frees sets bits, then looks at the hint; HINT_ON: who finds a region full moves the hint,
- * then looks at the bits.  All seq_cst, so one of them sees the other, and no room is passed over.
+ * HINT_BACK: who frees sets bits, then looks at the hint; HINT_ON: who finds a region full moves
+ * the hint, then looks at the bits.  All seq_cst, so one of them sees the other, and no room is
+ * passed over.
  */
 static void hint_back(uint32_t nr)
 {

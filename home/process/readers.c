@@ -2,15 +2,15 @@
 /*
  * readers.c - what core's own readers need of the system
  *
- * Barrier SCAN (core/rcu.c) is membarrier(PRIVATE_EXPEDITED): a full barrier on every CPU that runs a
- * thread of this process, so that readers need a compiler barrier only.  Where it cannot be had (old
- * kernel, filtered by seccomp) readers use real barriers.  Which of the two is decided once, before main:
- * bpf_rcu_readers_fence_ begins as true, which is safe with either, and becomes false only when the
- * command is registered and has been seen to work.  MEMBARRIER_CMD_GLOBAL is no substitute: it fails or
- * does nothing under nohz_full and with one CPU online.
+ * Barrier SCAN (core/rcu.c) is membarrier(PRIVATE_EXPEDITED): a full barrier on every CPU that runs
+ * a thread of this process, so that readers need a compiler barrier only.  Where it cannot be had
+ * (old kernel, filtered by seccomp) readers use real barriers.  Which of the two is decided once,
+ * before main: bpf_rcu_readers_fence_ begins as true, which is safe with either, and becomes false
+ * only when the command is registered and has been seen to work.  MEMBARRIER_CMD_GLOBAL is no
+ * substitute: it fails or does nothing under nohz_full and with one CPU online.
  *
- * A filter that is installed later makes the command fail for good.  Then no grace period of our own
- * readers can be shown to be over: that is reported, and what waits for them stays.
+ * A filter that is installed later makes the command fail for good.  Then no grace period of our
+ * own readers can be shown to be over: that is reported, and what waits for them stays.
  */
 #define _GNU_SOURCE
 #include <linux/membarrier.h>

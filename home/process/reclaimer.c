@@ -3,13 +3,13 @@
  * reclaimer.c - the thread that runs core's rounds
  *
  * One thread for the process, started with the first allocator, all signals masked.  While there is
- * something to look after it runs a round each TICK_MS, else it sleeps until somebody loads a magazine,
- * makes an allocator or destroys one.  Where no thread can be created, a round is run by whatever call
- * may block, and the thread is tried for again then.
+ * something to look after it runs a round each TICK_MS, else it sleeps until somebody loads a
+ * magazine, makes an allocator or destroys one.  Where no thread can be created, a round is run by
+ * whatever call may block, and the thread is tried for again then.
  *
- * Who sleeps and who wakes: `state` is ASLEEP or TICKING only while the thread waits on it.  Waker: makes
- * its work visible, then reads state.  Sleeper: writes state, then looks at `woken` again.  Both seq_cst
- * (a Dekker pair, WAKE): one of them sees the other.
+ * Who sleeps and who wakes: `state` is ASLEEP or TICKING only while the thread waits on it.  Waker:
+ * makes its work visible, then reads state.  Sleeper: writes state, then looks at `woken` again.
+ * Both seq_cst (a Dekker pair, WAKE): one of them sees the other.
  *
  * Held by: tests/process/test_reclaimer.c.
  */

@@ -2,8 +2,8 @@
 /*
  * report.c - messages to the user, and the few system calls that several files need
  *
- * A report may come from a signal handler: it is put together here and written in one write(2), so that
- * reports of several threads do not mix.
+ * A report may come from a signal handler: it is put together here and written in one write(2), so
+ * that reports of several threads do not mix.
  *
  * Held by: tests/process/test_bad_input.c.
  */

@@ -2,16 +2,18 @@
 /*
  * rseq-x86_64.h - the three restartable sequences
  *
- * The name of each is its pseudo-code.  The kernel restarts a sequence (jumps to its abort label) when
- * the thread was preempted, migrated or given a signal between label 1, behind which rseq_cs is set, and
- * label 2, behind the final store.  So the sequence runs as a whole on one CPU, or its final store is not
- * made.  What it stores before the final store must do no harm: push writes an entry above the top.
+ * The name of each is its pseudo-code.  The kernel restarts a sequence (jumps to its abort label)
+ * when the thread was preempted, migrated or given a signal between label 1, behind which rseq_cs
+ * is set, and label 2, behind the final store.  So the sequence runs as a whole on one CPU, or its
+ * final store is not made.  What it stores before the final store must do no harm: push writes an
+ * entry above the top.
  *
- * No other CPU writes a block, but for the reclaimer, which first swaps the block's pointer and then has
- * membarrier restart the sequences that may have read the old one (slots.c).
+ * No other CPU writes a block, but for the reclaimer, which first swaps the block's pointer and
+ * then has membarrier restart the sequences that may have read the old one (slots.c).
  *
- * Registers: the thread pointer is %fs; @rseq is the offset of its struct rseq (cpu_id at 4, rseq_cs at
- * 8).  All labels are local to the asm; the table of sequences is where debuggers look for it.
+ * Registers: the thread pointer is %fs; @rseq is the offset of its struct rseq (cpu_id at 4,
+ * rseq_cs at 8).  All labels are local to the asm; the table of sequences is where debuggers look
+ * for it.
  */
 #ifndef BMA_HOME_RSEQ_X86_64_H
 #define BMA_HOME_RSEQ_X86_64_H

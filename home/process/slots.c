@@ -2,21 +2,23 @@
 /*
  * slots.c - this CPU's magazines
  *
- * Problem: take from and add to this CPU's magazine in a few nanoseconds, with preemption, migration and
- * signals at any point, and let the reclaimer take a CPU's magazines from outside.
+ * Problem: take from and add to this CPU's magazine in a few nanoseconds, with preemption,
+ * migration and signals at any point, and let the reclaimer take a CPU's magazines from outside.
  *
- * Idea: restartable sequences (rseq-x86_64.h).  A sequence reads cpus[cpu] and makes one store into that
- * block.  The reclaimer swaps the pointer and then has the kernel restart whatever sequence runs on that
- * CPU; after that nobody has the old block.  No state is shown in which a CPU cannot work.
+ * Idea: restartable sequences (rseq-x86_64.h).  A sequence reads cpus[cpu] and makes one store into
+ * that block.  The reclaimer swaps the pointer and then has the kernel restart whatever sequence
+ * runs on that CPU; after that nobody has the old block.  No state is shown in which a CPU cannot
+ * work.
  *
  * Where sequences are not to be had (no kernel support, valgrind, GLIBC_TUNABLES, no membarrier for
- * them, TSan), each block has a try-lock: who finds it taken, be it by another thread or by the context
- * that it interrupted, fails, which callers are made for.
+ * them, TSan), each block has a try-lock: who finds it taken, be it by another thread or by the
+ * context that it interrupted, fails, which callers are made for.
  *
- * Barrier FLUSH: the reclaimer's swap, then membarrier(PRIVATE_EXPEDITED_RSEQ) on that CPU.  It pairs
- * with no barrier: it makes a sequence that read the old pointer start again before its final store.
- * Without it a store could still reach the block after it was harvested: an object in two magazines.
- * In the fallback: the lock, and who locked a block looks again whether it is still the CPU's.
+ * Barrier FLUSH: the reclaimer's swap, then membarrier(PRIVATE_EXPEDITED_RSEQ) on that CPU.  It
+ * pairs with no barrier: it makes a sequence that read the old pointer start again before its final
+ * store. Without it a store could still reach the block after it was harvested: an object in two
+ * magazines. In the fallback: the lock, and who locked a block looks again whether it is still the
+ * CPU's.
  *
  * Which of the two is chosen once, before the first allocator exists; they do not mix.
  *

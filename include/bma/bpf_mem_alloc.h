@@ -3,7 +3,8 @@
  * bpf_mem_alloc.h - Linux's BPF memory allocator for processes
  *
  * A bpf_mem_alloc hands out objects of one size (init with size > 0) or of the eleven kmalloc-like
- * classes 16 32 64 96 128 192 256 512 1024 2048 4096 (init with size 0).  What tells it from malloc:
+ * classes 16 32 64 96 128 192 256 512 1024 2048 4096 (init with size 0).  What tells it from
+ * malloc:
  *
  *   call                      others may get the memory        the memory may leave the allocator
  *   bpf_mem_[cache_]free      at once, same allocator and size  after an RCU and a tasks-trace GP
@@ -58,10 +59,11 @@ struct bpf_mem_alloc {
 /*
  * Make an allocator of objects of @size bytes (1 to BPF_MEM_CACHE_SIZE_MAX), or a kmalloc-like one
  * if @size is 0.  With @percpu each object is one copy per possible CPU.  @flavor is the liburcu
- * flavour whose readers use the objects (&urcu_memb_flavor, ...); it must outlive the process's last
- * grace period.  Memory for objects is taken when first needed.
+ * flavour whose readers use the objects (&urcu_memb_flavor, ...); it must outlive the process's
+ * last grace period.  Memory for objects is taken when first needed.
  *
- * Returns 0, -EINVAL (@size negative; @percpu with @size 0; no @flavor), -E2BIG (@size too large) or
+ * Returns 0, -EINVAL (@size negative; @percpu with @size 0; no @flavor), -E2BIG (@size too large)
+ * or
  * -ENOMEM; then nothing is held.  Context: process.
  */
 int bpf_mem_alloc_init_flavor(struct bpf_mem_alloc *ma, int size, bool percpu,
@@ -70,8 +72,8 @@ int bpf_mem_alloc_init_flavor(struct bpf_mem_alloc *ma, int size, bool percpu,
 /*
  * The same for the readers of this translation unit: where a liburcu flavour is mapped before this
  * header (<urcu.h>, or <urcu/urcu-memb.h> with URCU_API_MAP), that one, as in cds_lfht_new(); where
- * no flavour is included, those of <bma/rcu.h>.  Where flavours are included unmapped there is no right default:
- * the call does not compile.
+ * no flavour is included, those of <bma/rcu.h>.  Where flavours are included unmapped there is no
+ * right default: the call does not compile.
  */
 #if defined(rcu_flavor)
 static inline int bpf_mem_alloc_init(struct bpf_mem_alloc *ma, int size, bool percpu)
@@ -109,28 +111,28 @@ int bpf_mem_alloc_percpu_unit_init(struct bpf_mem_alloc *ma, int size);
 
 /*
  * Give up the allocator.  Returns at once, also with grace periods pending and readers inside their
- * sections: the memory goes back to the system after an RCU and a tasks-trace grace period.  @ma may
- * be reused at once.  No other call on @ma may run at the same time or follow.  Objects that were
- * never freed are counted, reported on stderr, and given back with the rest.  An @ma that is all
- * zero, or already destroyed, is accepted.  Context: process.
+ * sections: the memory goes back to the system after an RCU and a tasks-trace grace period.  @ma
+ * may be reused at once.  No other call on @ma may run at the same time or follow.  Objects that
+ * were never freed are counted, reported on stderr, and given back with the rest.  An @ma that is
+ * all zero, or already destroyed, is accepted.  Context: process.
  */
 void bpf_mem_alloc_destroy(struct bpf_mem_alloc *ma);
 
 /*
- * Have @dtor(obj, @ctx) called once for each object when its memory leaves the allocator, after both
- * grace periods, from the reclaimer's thread.  It is called for objects that were freed, not for each
- * free: a recycled object keeps what it held.  @dtor_ctx_free(@ctx), if not NULL, is called after the
- * last of them.  Call it after init and before the first allocation.  A @dtor must not call into the
- * allocator that it belongs to.  Context: process.
+ * Have @dtor(obj, @ctx) called once for each object when its memory leaves the allocator, after
+ * both grace periods, from the reclaimer's thread.  It is called for objects that were freed, not
+ * for each free: a recycled object keeps what it held.  @dtor_ctx_free(@ctx), if not NULL, is
+ * called after the last of them.  Call it after init and before the first allocation.  A @dtor must
+ * not call into the allocator that it belongs to.  Context: process.
  */
 void bpf_mem_alloc_set_dtor(struct bpf_mem_alloc *ma, void (*dtor)(void *obj, void *ctx),
 			    void (*dtor_ctx_free)(void *ctx), void *ctx);
 
 /*
- * Bound what of @ma waits for readers (0: no bound, as at first), but for the magazines that are on CPUs.
- * From half of it on grace periods are hurried; at the limit an allocation that finds no object on its
- * CPU waits with GFP_KERNEL and returns NULL without.  free and free_rcu go on.  Counted in
- * limbo_waits and limbo_refusals of bpf_mem_stats.  Context: any.
+ * Bound what of @ma waits for readers (0: no bound, as at first), but for the magazines that are on
+ * CPUs. From half of it on grace periods are hurried; at the limit an allocation that finds no
+ * object on its CPU waits with GFP_KERNEL and returns NULL without.  free and free_rcu go on.
+ * Counted in limbo_waits and limbo_refusals of bpf_mem_stats.  Context: any.
  */
 void bpf_mem_alloc_set_limbo_limit(struct bpf_mem_alloc *ma, size_t bytes);
 
@@ -140,11 +142,11 @@ int bpf_mem_alloc_check_size(bool percpu, size_t size);
 /*
  * kmalloc/kfree equivalent.  bpf_mem_alloc() returns an object of the smallest class that holds
  * @size bytes, ZERO_SIZE_PTR if @size is 0, NULL if @size is more than 4096 or there is no memory
- * (of the system, or of the objcg).  Memory fresh from the slab is zero; a recycled object holds what
- * it held.  The caller owns the object until it frees it.
+ * (of the system, or of the objcg).  Memory fresh from the slab is zero; a recycled object holds
+ * what it held.  The caller owns the object until it frees it.
  *
- * The frees accept NULL and ZERO_SIZE_PTR.  A pointer that is no object of @ma is reported on stderr
- * and counted, and nothing else happens.  They cannot fail.  Context: any.
+ * The frees accept NULL and ZERO_SIZE_PTR.  A pointer that is no object of @ma is reported on
+ * stderr and counted, and nothing else happens.  They cannot fail.  Context: any.
  */
 void *bpf_mem_alloc(struct bpf_mem_alloc *ma, size_t size);
 void bpf_mem_free(struct bpf_mem_alloc *ma, void *ptr);
@@ -170,8 +172,8 @@ void *bpf_mem_cache_alloc_flags(struct bpf_mem_alloc *ma, gfp_t flags);
 void bpf_mem_cache_raw_free(void *ptr);
 
 /*
- * The copy of per-CPU object @ptr that belongs to @cpu, or to the CPU that the caller runs on (which
- * may change at any time).  NULL if @cpu is not a possible CPU or @ptr is no per-CPU object.
+ * The copy of per-CPU object @ptr that belongs to @cpu, or to the CPU that the caller runs on
+ * (which may change at any time).  NULL if @cpu is not a possible CPU or @ptr is no per-CPU object.
  * Context: any.
  */
 void *bpf_per_cpu_ptr(void *ptr, int cpu);
@@ -181,11 +183,11 @@ void *bpf_this_cpu_ptr(void *ptr);
  * An account for memory: bytes of spans (for per-CPU objects: of every possible CPU's copy) of the
  * allocators that it is set for.  Over @limit_bytes (0: no limit) an allocation returns NULL.
  *
- * obj_cgroup_create() returns a reference, or NULL if there is no memory; obj_cgroup_put() drops it, and each
- * allocator holds one of its own until its memory is back.  @name is copied (at most 31 bytes) and
- * used in messages.  obj_cgroup_usage() is in bytes, and exact when nothing runs.  bpf_mem_alloc_
- * set_objcg() moves what @ma already holds to @objcg (NULL: to none), past the limit if need be; no
- * allocation on @ma may run meanwhile.
+ * obj_cgroup_create() returns a reference, or NULL if there is no memory; obj_cgroup_put() drops
+ * it, and each allocator holds one of its own until its memory is back.  @name is copied (at most
+ * 31 bytes) and used in messages.  obj_cgroup_usage() is in bytes, and exact when nothing runs.
+ * bpf_mem_alloc_ set_objcg() moves what @ma already holds to @objcg (NULL: to none), past the limit
+ * if need be; no allocation on @ma may run meanwhile.
  * Context: process; obj_cgroup_usage(): any.
  */
 struct obj_cgroup *obj_cgroup_create(const char *name, size_t limit_bytes);

@@ -4,9 +4,11 @@
  *
  * Two kinds of readers, each with grace periods of its own:
  *
- *	bpf_rcu_read_lock()	short sections, must not sleep; bpf_mem_free_rcu() waits for them before
+ *	bpf_rcu_read_lock()	short sections, must not sleep; bpf_mem_free_rcu() waits for them
+ *	before
  *				it reuses memory
- *	rcu_read_lock_trace()	sections that may sleep; memory waits for them, too, before it leaves the
+ *	rcu_read_lock_trace()	sections that may sleep; memory waits for them, too, before it
+ *	leaves the
  *				allocator
  *
  * A thread is a reader from its first lock on, in a signal handler too; it may exit without a word.
@@ -23,7 +25,10 @@
 extern "C" {
 #endif
 
-/* Private: one thread's record, a cache line.  Each word: {grace period when entered:48, nesting:16}. */
+/*
+ * Private: one thread's record, a cache line.  Each word: {grace period when entered:48,
+ * nesting:16}.
+ */
 enum { BPF_RCU_NORMAL_, BPF_RCU_TRACE_, BPF_RCU_DOMAINS_ };
 
 #define BPF_RCU_NESTING_ 0xffffu
@@ -90,9 +95,9 @@ static inline bool bpf_rcu_inside_(unsigned int domain)
 }
 
 /*
- * Read-side sections.  They nest (to 65535) and may overlap those of the other kind.  unlock belongs to
- * the thread that locked.  The first lock of a thread may take memory; if there is none, it waits
- * for some.  Context: any.
+ * Read-side sections.  They nest (to 65535) and may overlap those of the other kind.  unlock
+ * belongs to the thread that locked.  The first lock of a thread may take memory; if there is none,
+ * it waits for some.  Context: any.
  */
 static inline void bpf_rcu_read_lock(void)
 {
@@ -126,24 +131,24 @@ static inline bool rcu_read_lock_trace_held(void)
 }
 
 /*
- * Return after a grace period that began after the call.  Not inside a section of the same kind: that
- * is reported on stderr, and the call returns at once.  Context: process.
+ * Return after a grace period that began after the call.  Not inside a section of the same kind:
+ * that is reported on stderr, and the call returns at once.  Context: process.
  */
 void bpf_rcu_synchronize(void);
 void synchronize_rcu_tasks_trace(void);
 
 /*
- * Return when all that was freed with free_rcu before the call, in allocators of every domain, is ripe or
- * back in its slab, and all callbacks queued before with bpf_call_rcu() have run.  It does not wait for
- * sleepable readers.  Not inside a section of bpf_rcu_read_lock() or of a liburcu flavour, which is
- * reported, nor from a callback or a destructor.  Context: process.
+ * Return when all that was freed with free_rcu before the call, in allocators of every domain, is
+ * ripe or back in its slab, and all callbacks queued before with bpf_call_rcu() have run.  It does
+ * not wait for sleepable readers.  Not inside a section of bpf_rcu_read_lock() or of a liburcu
+ * flavour, which is reported, nor from a callback or a destructor.  Context: process.
  */
 void bpf_rcu_barrier(void);
 
 /*
- * get_state: a cookie for a grace period that begins after the call.  poll_state: has it ended?  It also
- * helps it along, without blocking, so that polling alone ends it once readers have left.  A cookie
- * may be polled at any time, any number of times.  Context: any.
+ * get_state: a cookie for a grace period that begins after the call.  poll_state: has it ended?  It
+ * also helps it along, without blocking, so that polling alone ends it once readers have left.  A
+ * cookie may be polled at any time, any number of times.  Context: any.
  */
 typedef uint64_t bpf_rcu_cookie;
 
@@ -153,8 +158,9 @@ bpf_rcu_cookie rcu_tasks_trace_get_state(void);
 bool rcu_tasks_trace_poll_state(bpf_rcu_cookie cookie);
 
 /*
- * Have @func(@head) called after a grace period, on the reclaimer's thread.  @head is the caller's, and
- * in use until then.  @func may free, allocate and queue again; it should be short.  Context: any.
+ * Have @func(@head) called after a grace period, on the reclaimer's thread.  @head is the caller's,
+ * and in use until then.  @func may free, allocate and queue again; it should be short.  Context:
+ * any.
  */
 struct bpf_rcu_head {
 	struct bpf_rcu_head *next;
@@ -165,8 +171,8 @@ void bpf_call_rcu(struct bpf_rcu_head *head, void (*func)(struct bpf_rcu_head *h
 void call_rcu_tasks_trace(struct bpf_rcu_head *head, void (*func)(struct bpf_rcu_head *head));
 
 /*
- * A reader that holds up a grace period for longer than the stall time is reported, once for each grace
- * period: on stderr, or to the callback, from the reclaimer's thread.
+ * A reader that holds up a grace period for longer than the stall time is reported, once for each
+ * grace period: on stderr, or to the callback, from the reclaimer's thread.
  */
 struct bpf_rcu_stall {
 	const char *domain; /* "rcu", "tasks trace", "liburcu" */

@@ -17,7 +17,10 @@ extern "C" {
 struct bpf_mem_alloc;
 
 struct bpf_mem_stats {
-	/* Objects: with the caller; in magazines and ready; in limbo; on their way back to the slab. */
+	/*
+	 * Objects: with the caller; in magazines and ready; in limbo; on their way back to the
+	 * slab.
+	 */
 	uint64_t objs_in_use;
 	uint64_t objs_free;
 	uint64_t objs_waiting_rcu;
