@@ -231,7 +231,7 @@ struct bma_world {
 	struct bma_stack inbox; /* groups that the reclaimer has not seen */
 	struct bma_group *groups; /* reclaimer */
 	PORT_ATOMIC(bool)
-	want_flush; /* as in a group, of all; stays until it has been done */
+	want_flush; /* as in a group, of all; again if it failed */
 	bool flush_all, flush_failed; /* reclaimer: of this round */
 	uint32_t round; /* reclaimer */
 	struct bpf_mem_stats past; /* reclaimer: events of groups that are gone */

@@ -52,8 +52,8 @@
 
 /* For threads that come while there is no memory. */
 #define NR_RESERVE 64
-/* Owner of a record that a poll found dead and is clearing: nobody's to take. */
-#define BURYING UINT64_MAX
+/* Thread of a record that a poll found dead and is clearing: nobody's to take. */
+#define BURYING UINT32_MAX
 
 struct bpf_rcu_domain_ bpf_rcu_domain_[BPF_RCU_DOMAINS_];
 static struct bpf_rcu_reader_ reserve[NR_RESERVE];
@@ -83,23 +83,45 @@ static void clear(struct bpf_rcu_reader_ *r)
 		port_store(shared(&r->word[i]), 0, release);
 }
 
-/* Free, left behind by a thread that had our number, or (@dead: ask the system) a dead thread's. */
-static bool can_take(uint64_t owner, uint64_t self, bool dead)
+static uint32_t thread_of(uint64_t owner)
 {
-	if (!owner || owner == self)
-		return true;
-	return dead && owner != BURYING && port_thread_dead((uint32_t)owner);
+	return (uint32_t)owner;
 }
 
-static struct bpf_rcu_reader_ *find(uint64_t self, bool dead)
+/* Thread numbers come back, so each change of owner has a number of its own in the high half. */
+static bool change_owner(struct bpf_rcu_reader_ *r, uint64_t owner, uint32_t thread)
+{
+	return port_cas(shared(&r->owner), &owner, ((owner >> 32) + 1) << 32 | thread, acq_rel);
+}
+
+/*
+ * What a new thread may take, best first: what a dead thread of our number left behind (nobody else
+ * would ever find that one dead), what is free, what any dead thread left behind.
+ */
+enum wanted { OURS, FREE, DEAD, NR_WANTED };
+
+static bool can_take(uint64_t owner, uint32_t self, enum wanted wanted)
+{
+	uint32_t thread = thread_of(owner);
+
+	switch (wanted) {
+	case OURS:
+		return thread == self;
+	case FREE:
+		return !thread;
+	default:
+		return thread && thread != BURYING && port_thread_dead(thread);
+	}
+}
+
+static struct bpf_rcu_reader_ *find(uint32_t self, enum wanted wanted)
 {
 	struct bpf_rcu_reader_ *r;
 	uint64_t owner;
 
 	for (r = port_load(&records, acquire); r; r = r->next) {
 		owner = port_load(shared(&r->owner), relaxed);
-		if (can_take(owner, self, dead) &&
-		    port_cas(shared(&r->owner), &owner, self, acq_rel)) {
+		if (can_take(owner, self, wanted) && change_owner(r, owner, self)) {
 			clear(r);
 			return r;
 		}
@@ -109,7 +131,7 @@ static struct bpf_rcu_reader_ *find(uint64_t self, bool dead)
 
 /* A record that is not in the list yet; NULL if there is no memory, nor
  * reserve. */
-static struct bpf_rcu_reader_ *make(uint64_t self)
+static struct bpf_rcu_reader_ *make(uint32_t self)
 {
 	struct bpf_rcu_reader_ *r = bma_meta_alloc(bma_meta_class(sizeof(*r)));
 	uint32_t n;
@@ -127,12 +149,13 @@ static struct bpf_rcu_reader_ *make(uint64_t self)
 	return r;
 }
 
-static struct bpf_rcu_reader_ *find_or_make(uint64_t self)
+static struct bpf_rcu_reader_ *find_or_make(uint32_t self)
 {
-	struct bpf_rcu_reader_ *r = find(self, false);
+	struct bpf_rcu_reader_ *r = NULL;
+	unsigned int wanted;
 
-	if (!r)
-		r = find(self, true);
+	for (wanted = OURS; !r && wanted < NR_WANTED; wanted++)
+		r = find(self, wanted);
 	if (r)
 		return r;
 	r = make(self);
@@ -147,7 +170,7 @@ static struct bpf_rcu_reader_ *find_or_make(uint64_t self)
 /* The calling thread's first section: give it a record. */
 struct bpf_rcu_reader_ *bpf_rcu_reader_new_(void)
 {
-	uint64_t self = port_thread_id();
+	uint32_t self = port_thread_id();
 	struct bpf_rcu_reader_ *r, *none = NULL;
 
 	while (!(r = find_or_make(self)))
@@ -160,7 +183,7 @@ struct bpf_rcu_reader_ *bpf_rcu_reader_new_(void)
 					__ATOMIC_RELAXED))
 		return r;
 	if (none != r)
-		port_store(shared(&r->owner), 0, release);
+		change_owner(r, port_load(shared(&r->owner), relaxed), 0);
 	return none;
 }
 
@@ -169,20 +192,19 @@ static bool bury(struct bpf_rcu_reader_ *r)
 {
 	uint64_t owner = port_load(shared(&r->owner), relaxed);
 
-	if (!owner || owner == BURYING || !port_thread_dead((uint32_t)owner) ||
-	    !port_cas(shared(&r->owner), &owner, BURYING, acq_rel))
+	if (!can_take(owner, 0, DEAD) || !change_owner(r, owner, BURYING))
 		return false;
 	clear(r);
-	port_store(shared(&r->owner), 0, release);
+	change_owner(r, port_load(shared(&r->owner), relaxed), 0);
 	return true;
 }
 
 /* Its thread's number; not 0, though it may just have left and be free. */
 static uint32_t owner_of(struct bpf_rcu_reader_ *r)
 {
-	uint32_t owner = (uint32_t)port_load(shared(&r->owner), relaxed);
+	uint32_t thread = thread_of(port_load(shared(&r->owner), relaxed));
 
-	return owner ? owner : UINT32_MAX;
+	return thread ? thread : UINT32_MAX;
 }
 
 static bool is_inside_before(struct bpf_rcu_reader_ *r, unsigned int domain, uint64_t number)

@@ -250,7 +250,8 @@ bool bma_reclaim(void)
 	struct bma_meta *meta = &bma_world.meta;
 	bool again;
 
-	bma_world.flush_all = port_load(&bma_world.want_flush, seq_cst);
+	/* Who asks from now on asks for another round. */
+	bma_world.flush_all = port_xchg(&bma_world.want_flush, false, seq_cst);
 	bma_world.flush_failed = false;
 	bma_adopt();
 	bma_world.round++;
@@ -259,8 +260,8 @@ bool bma_reclaim(void)
 	again = visit_groups();
 	again |= bma_callbacks_step();
 	again |= some_wanted();
-	if (bma_world.flush_all && !bma_world.flush_failed)
-		port_store(&bma_world.want_flush, false, seq_cst);
+	if (bma_world.flush_all && bma_world.flush_failed)
+		port_store(&bma_world.want_flush, true, seq_cst);
 	if (!again || meta->returned >= META_TRIM_PIECES || bma_world.round % META_TRIM_ROUNDS == 0)
 		bma_meta_trim(meta);
 	return again;

@@ -4,8 +4,8 @@
  *
  * One thread, and nothing happens that the test does not ask for: it sets the CPU and which thread it
  * plays, moves grace periods, runs the reclaimer's rounds, and says which call fails and what comes in
- * between two steps (script.h).  What is rare elsewhere is common here: a magazine holds two objects, a span few, and
- * the numbers of grace periods begin just before their low byte wraps.
+ * between two steps (script.h).  What is rare elsewhere is common here: a magazine holds two objects, a
+ * span few, and the numbers of grace periods begin just before their low byte wraps.
  */
 #ifndef BMA_HOME_H
 #define BMA_HOME_H

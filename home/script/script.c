@@ -89,8 +89,8 @@ static void need(bool good, const char *func, const char *rule)
 
 static void point(enum script_op op)
 {
-	if (home.quiet || !home.interrupt_at || (home.interrupt_op != SCRIPT_ANY && home.interrupt_op != op) ||
-	    --home.interrupt_at)
+	if (home.quiet || !home.interrupt_at ||
+	    (home.interrupt_op != SCRIPT_ANY && home.interrupt_op != op) || --home.interrupt_at)
 		return;
 	home.interrupted = true;
 	home.depth++;

@@ -112,7 +112,8 @@ struct bma_gp *script_gp(unsigned int which);
 void script_hold(struct bma_gp *gp, bool on);
 void script_gp_begin(struct bma_gp *gp);
 bool script_gp_end(struct bma_gp *gp);
-void script_gp_pass(struct bma_gp *gp, unsigned int n); /* begin (but one that runs) and end @n of them */
+void script_gp_pass(struct bma_gp *gp,
+		    unsigned int n); /* begin (but one that runs) and end @n of them */
 uint64_t script_gp_begun(struct bma_gp *gp); /* number of the last that has */
 uint64_t script_gp_ended(struct bma_gp *gp);
 uint64_t script_gp_wanted(struct bma_gp *gp); /* highest number asked for */

@@ -334,6 +334,168 @@ static void kernel_fetches_from_every_cpu(void)
 	unit_free_many(ma, obj, 4);
 }
 
+/* --- the limit of limbo ------------------------------------------------------------------------------------- */
+
+static struct bma_gp *limit_gp;
+static unsigned int limit_sleeps;
+
+static void relieve_at_the_third(struct bma_gp *gp)
+{
+	assert_ptr_equal(gp, limit_gp);
+	if (++limit_sleeps % 3)
+		return;
+	if (!unit_running(gp))
+		script_gp_begin(gp);
+	script_gp_end(gp);
+}
+
+static bool hurried(void)
+{
+	return port_load(&limit_gp->hurry, relaxed);
+}
+
+static void the_limit_of_limbo(struct bpf_mem_alloc *ma)
+{
+	void *obj[32], *more[8], *out;
+	unsigned int i, n = 0;
+
+	limit_gp = ma->group->gp;
+	script_on_sleep(relieve_at_the_third);
+	unit_alloc_many(ma, obj, 32);
+	bpf_mem_alloc_set_limbo_limit(ma, 8 * 1024);
+	/* Two of those that are freed are on the CPU; up to half it is in no hurry. */
+	unit_free_rcu_many(ma, obj, 6);
+	assert_int_equal(bma_limbo_bytes(ma->group), 4 * 1024);
+	assert_false(hurried());
+	unit_free_rcu(ma, obj[6]);
+	assert_int_equal(bma_limbo_bytes(ma->group), 6 * 1024);
+	assert_true(hurried());
+	/* Below it alloc is served, at it, not. */
+	unit_alloc_many(ma, more, 4);
+	unit_free_rcu_many(ma, obj + 7, 2);
+	assert_int_equal(bma_limbo_bytes(ma->group), 8 * 1024);
+	assert_int_equal(unit_stats(ma).limbo_refusals, 0);
+	while ((out = unit_try(ma, 0)))
+		more[4 + n++] = out;
+	assert_true(n <= 2);
+	assert_null(unit_try(ma, GFP_ATOMIC));
+	assert_null(unit_try(ma, GFP_NOWAIT));
+	assert_int_equal(unit_stats(ma).limbo_refusals, 3);
+	assert_int_equal(unit_stats(ma).refusals, 3);
+	assert_int_equal(unit_stats(ma).limbo_waits, 0);
+	/* free and free_rcu go on, and what was freed at once can be had at once. */
+	unit_free_rcu_many(ma, obj + 9, 11);
+	assert_int_equal(unit_stats(ma).objs_waiting_rcu, 20);
+	unit_free(ma, obj[20]);
+	assert_ptr_equal(unit_alloc(ma), obj[20]);
+	assert_null(unit_try(ma, 0));
+	assert_int_equal(limit_sleeps, 0);
+	/* Who may sleep, waits. */
+	out = unit_try(ma, GFP_KERNEL);
+	assert_non_null(out);
+	unit_free(ma, out);
+	assert_true(limit_sleeps >= 3);
+	assert_int_equal(unit_stats(ma).limbo_waits, 1);
+	assert_int_equal(unit_stats(ma).limbo_refusals, 4);
+	assert_int_equal(unit_stats(ma).refusals, 4);
+	assert_true(bma_limbo_bytes(ma->group) < 8 * 1024);
+	for (i = 0; i < n + 4; i++)
+		unit_free(ma, more[i]);
+	unit_free_many(ma, obj + 20, 12);
+}
+
+static void the_limit_with_own_readers(void)
+{
+	limit_sleeps = 0;
+	script_hold(script_gp(SCRIPT_RCU), true);
+	the_limit_of_limbo(unit_own_ma(1024, false));
+}
+
+static void the_limit_with_those_of_a_flavour(void)
+{
+	limit_sleeps = 0;
+	the_limit_of_limbo(unit_ma(1024, false));
+}
+
+/* When readers have left, it is alloc itself that finds out. */
+static void over_the_limit_alloc_looks(void)
+{
+	struct bpf_mem_alloc *ma = unit_own_ma(1024, false);
+	void *obj[17];
+
+	script_hold(script_gp(SCRIPT_RCU), true);
+	bpf_mem_alloc_set_limbo_limit(ma, 1024);
+	unit_alloc_many(ma, obj, 16);
+	unit_free_rcu_many(ma, obj, 16);
+	assert_null(unit_try(ma, 0));
+	script_hold(script_gp(SCRIPT_RCU), false);
+	obj[0] = unit_alloc(ma);
+	assert_int_equal(bma_limbo_bytes(ma->group), 0);
+	assert_int_equal(unit_stats(ma).limbo_refusals, 1);
+	unit_free(ma, obj[0]);
+	/* No limit any more. */
+	script_hold(script_gp(SCRIPT_RCU), true);
+	bpf_mem_alloc_set_limbo_limit(ma, 0);
+	unit_alloc_many(ma, obj, 17);
+	unit_free_rcu_many(ma, obj, 16);
+	unit_free(ma, obj[16]);
+	unit_alloc_many(ma, obj, 8);
+	unit_free_many(ma, obj, 8);
+	assert_int_equal(unit_stats(ma).limbo_refusals, 1);
+}
+
+/* Inside a section nobody waits for itself. */
+static void who_is_inside_is_refused(void)
+{
+	struct bpf_mem_alloc *ma = unit_own_ma(1024, false), *driven = unit_ma(1024, false);
+	void *obj[8];
+
+	bpf_mem_alloc_set_limbo_limit(ma, 1024);
+	bpf_mem_alloc_set_limbo_limit(driven, 1024);
+	unit_alloc_many(ma, obj, 8);
+	bpf_rcu_read_lock();
+	unit_free_rcu_many(ma, obj, 8);
+	assert_null(unit_try(ma, GFP_KERNEL));
+	bpf_rcu_read_unlock();
+	unit_alloc_many(driven, obj, 8);
+	unit_free_rcu_many(driven, obj, 8);
+	script_fail(SCRIPT_WAIT, 1, 1);
+	assert_null(unit_try(driven, GFP_KERNEL));
+	assert_int_equal(unit_stats(ma).limbo_refusals, 1);
+	assert_int_equal(unit_stats(driven).limbo_refusals, 1);
+	assert_int_equal(unit_process_stats().limbo_refusals, 2);
+	assert_int_equal(unit_process_stats().limbo_waits, 0);
+	assert_int_equal(script_calls(SCRIPT_SLEEP), 0);
+	/* Counts stay when an allocator goes. */
+	unit_destroy(ma);
+	unit_settle();
+	assert_int_equal(unit_process_stats().limbo_refusals, 2);
+}
+
+/* It is one limit for all sizes. */
+static void the_limit_is_the_allocators(void)
+{
+	struct bpf_mem_alloc *ma = unit_own_ma(0, false), none = { 0 };
+	void *obj[8];
+	unsigned int i;
+
+	script_hold(script_gp(SCRIPT_RCU), true);
+	bpf_mem_alloc_set_limbo_limit(ma, 4 * 1024 + 4 * 512);
+	for (i = 0; i < 8; i++)
+		obj[i] = unit_alloc_size(ma, i % 2 ? 512 : 1024);
+	for (i = 0; i < 8; i++)
+		unit_free_rcu(ma, obj[i]);
+	assert_non_null(obj[0] = unit_alloc_size(ma, 64));
+	for (i = 1; i < 5; i++)
+		unit_free_rcu(ma, unit_alloc_size(ma, i % 2 ? 512 : 1024));
+	assert_int_equal(bma_limbo_bytes(ma->group), 4 * 1024 + 4 * 512);
+	assert_null(bpf_mem_alloc(ma, 4096));
+	assert_int_equal(unit_stats(ma).limbo_refusals, 1);
+	unit_free(ma, obj[0]);
+	bpf_mem_alloc_set_limbo_limit(&none, 1);
+	check_report("bpf_mem_alloc_set_limbo_limit", &none);
+}
+
 /* --- a long walk -------------------------------------------------------------------------------------------- */
 
 #define WALK_OBJS 96
@@ -384,9 +546,33 @@ static void walk_free(struct walk *w)
 		unit_free_rcu(w->ma, obj);
 }
 
+/* A thread that reads, of either kind. */
+static void walk_reader(void)
+{
+	unsigned int self = port_thread_id();
+
+	script_thread(2);
+	if (dice(2))
+		bpf_rcu_read_lock_held() ? bpf_rcu_read_unlock() : bpf_rcu_read_lock();
+	else
+		rcu_read_lock_trace_held() ? rcu_read_unlock_trace() : rcu_read_lock_trace();
+	script_thread(self);
+}
+
+static void walk_readers_leave(void)
+{
+	script_thread(2);
+	if (bpf_rcu_read_lock_held())
+		bpf_rcu_read_unlock();
+	if (rcu_read_lock_trace_held())
+		rcu_read_unlock_trace();
+	script_thread(1);
+}
+
 static void walk_grace_period(void)
 {
-	struct bma_gp *gp = script_gp(dice(2) ? SCRIPT_TRACE : 0);
+	static const unsigned int which[] = { 0, SCRIPT_RCU, SCRIPT_TRACE };
+	struct bma_gp *gp = script_gp(which[dice(3)]);
 
 	if (script_gp_begun(gp) == script_gp_ended(gp))
 		script_gp_begin(gp);
@@ -396,10 +582,10 @@ static void walk_grace_period(void)
 
 static void walk_failure(void)
 {
-	static const enum script_op ops[] = { SCRIPT_POP, SCRIPT_PUSH, SCRIPT_REPLACE,
-					      SCRIPT_DETACH, SCRIPT_PAGES_ALLOC };
+	static const enum script_op ops[] = { SCRIPT_POP,    SCRIPT_PUSH,	 SCRIPT_REPLACE,
+					      SCRIPT_DETACH, SCRIPT_PAGES_ALLOC, SCRIPT_FENCE };
 
-	script_fail(ops[dice(5)], 1 + dice(5), dice(4));
+	script_fail(ops[dice(6)], 1 + dice(5), dice(4));
 }
 
 static struct walk walks[3];
@@ -429,8 +615,10 @@ static void walk_step(void)
 		walk_free(w);
 	else if (what < 88)
 		script_cpu(dice(3));
-	else if (what < 94)
+	else if (what < 93)
 		walk_grace_period();
+	else if (what < 94)
+		walk_reader();
 	else if (what < 96)
 		walk_failure();
 	else if (what < 98 && !walk_nested)
@@ -462,8 +650,10 @@ static void walk(uint64_t seed)
 		script_hold(unit_trace(), true);
 	for (i = 0; i < 3; i++) {
 		walks[i] = (struct walk){ .sized = i == 2 };
-		walks[i].ma = unit_ma(i == 2 ? 0 : i ? 24000 : 1024, false);
 	}
+	walks[0].ma = unit_own_ma(1024, false);
+	walks[1].ma = unit_ma(24000, false);
+	walks[2].ma = seed % 3 ? unit_own_ma(0, false) : unit_ma(0, false);
 	for (i = 0; i < 2000; i++) {
 		walk_step();
 		if (i % 100 == 0)
@@ -473,6 +663,7 @@ static void walk(uint64_t seed)
 	for (i = 0; i < SCRIPT_NR_OPS; i++)
 		script_fail(i, 1, 0);
 	walk_check();
+	walk_readers_leave();
 	/* Some are destroyed as they are, some are emptied first. */
 	for (i = 0; i < 3; i++)
 		while (dice(2) && walks[i].nr)
@@ -518,6 +709,11 @@ int main(void)
 		UNIT_TEST(after_destroy_there_is_nothing),
 		UNIT_TEST(only_kernel_waits),
 		UNIT_TEST(kernel_fetches_from_every_cpu),
+		UNIT_TEST(the_limit_with_own_readers),
+		UNIT_TEST(the_limit_with_those_of_a_flavour),
+		UNIT_TEST(over_the_limit_alloc_looks),
+		UNIT_TEST(who_is_inside_is_refused),
+		UNIT_TEST(the_limit_is_the_allocators),
 		UNIT_TEST(alloc_and_free_interrupted_everywhere),
 		UNIT_TEST(a_long_walk),
 	};

@@ -312,6 +312,140 @@ static void a_trim_waits_for_trace(void)
 	a_trim_waits_for_both(0, SCRIPT_TRACE);
 }
 
+/* --- two tiers, of core's own readers ------------------------------------------------------------------- */
+
+static unsigned int seen_objs(void)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < UNIT_MAX_OBJS; i++)
+		n += unit.obj[i].state != UNIT_UNSEEN;
+	return n;
+}
+
+/* An rcu reader is inside: what was freed with free_rcu is not reused, what was freed is, nothing leaves. */
+static void an_rcu_reader_keeps_what_it_may_see(void)
+{
+	struct bpf_mem_alloc *ma = unit_own_ma(1024, false);
+	unsigned int i, frees;
+	void *obj[16];
+
+	script_hold(script_gp(SCRIPT_RCU), true);
+	unit_alloc_many(ma, obj, 16);
+	frees = script_calls(SCRIPT_PAGES_FREE);
+	unit_free_rcu_many(ma, obj, 8);
+	for (i = 0; i < 50; i++) {
+		assert_true(bma_reclaim());
+		unit_check_freed();
+		unit_free(ma, obj[15]);
+		assert_ptr_equal(unit_alloc(ma), obj[15]);
+	}
+	assert_int_equal(unit_stats(ma).objs_waiting_rcu, 8);
+	unit_free_many(ma, obj + 8, 8);
+	for (i = 0; i < 50; i++)
+		assert_true(bma_reclaim());
+	assert_int_equal(unit_stats(ma).objs_waiting_ttrace, 8);
+	assert_int_equal(script_calls(SCRIPT_PAGES_FREE), frees);
+	/* It leaves, and nobody else has to. */
+	script_hold(script_gp(SCRIPT_RCU), false);
+	assert_true(bma_reclaim());
+	assert_int_equal(unit_stats(ma).objs_waiting_rcu, 0);
+	while (bma_reclaim())
+		;
+	unit_check_stats(ma, 0, 0, 0, 0);
+	assert_int_equal(unit_stats(ma).spans, 0);
+}
+
+/* A sleepable one is: memory is reused as ever, and does not leave. */
+static void a_sleepable_reader_keeps_memory_from_leaving(void)
+{
+	struct bpf_mem_alloc *ma = unit_own_ma(1024, false);
+	unsigned int i, frees, objs = 0;
+	void *obj[16];
+
+	script_hold(script_gp(SCRIPT_TRACE), true);
+	frees = script_calls(SCRIPT_PAGES_FREE);
+	for (i = 0; i < 300; i++) {
+		unit_alloc_many(ma, obj, 16);
+		unit_free_rcu_many(ma, obj, 16);
+		bma_reclaim();
+		if (i == 20)
+			objs = seen_objs();
+	}
+	/* However long it sleeps, alloc needs no more. */
+	assert_int_equal(seen_objs(), objs);
+	for (i = 0; i < 50; i++)
+		assert_true(bma_reclaim());
+	unit_check_freed();
+	unit_check_stats(ma, 0, 0, 0, unit_stats(ma).objs_waiting_ttrace);
+	assert_true(unit_stats(ma).objs_waiting_ttrace >= 16);
+	assert_int_equal(script_calls(SCRIPT_PAGES_FREE), frees);
+	script_hold(script_gp(SCRIPT_TRACE), false);
+	while (bma_reclaim())
+		;
+	unit_check_stats(ma, 0, 0, 0, 0);
+	assert_int_equal(unit_stats(ma).spans, 0);
+}
+
+/* The seldom used second tier costs nothing: with nobody inside nothing waits for a test to pass periods. */
+static void without_readers_all_comes_back_by_itself(void)
+{
+	struct bpf_mem_alloc *ma = unit_own_ma(1024, false);
+	unsigned int rounds = 0;
+	void *obj[16];
+
+	unit_alloc_many(ma, obj, 16);
+	unit_free_many(ma, obj, 8);
+	unit_free_rcu_many(ma, obj + 8, 8);
+	while (bma_reclaim())
+		assert_true(++rounds < 30);
+	unit_check_stats(ma, 0, 0, 0, 0);
+	assert_int_equal(unit_stats(ma).spans, 0);
+}
+
+/*
+ * All CPUs' magazines are asked for while a round fetches them for somebody else.  Once a round that began
+ * after has been, and nobody asks any more, they have been fetched.
+ */
+static void prepare_flush(void)
+{
+	scene_freed = 1;
+	scene_freed_rcu = 1;
+	scene_prepare();
+	port_store(&bma_world.want_flush, true, seq_cst);
+}
+
+static void run_flush(void)
+{
+	bma_reclaim();
+}
+
+static void nested_flush(void *arg)
+{
+	(void)arg;
+	scene_free_rcu();
+	port_store(&bma_world.want_flush, true, seq_cst);
+}
+
+static void check_flush(void)
+{
+	bma_reclaim();
+	assert_false(port_load(&bma_world.want_flush, seq_cst));
+	assert_int_equal(unit_stats(scene_ma).objs_waiting_rcu,
+			 port_load(&scene_ma->caches->nr_limbo, relaxed));
+	scene_check();
+}
+
+static void no_flush_is_forgotten(void)
+{
+	struct unit_scene scene = { .prepare = prepare_flush,
+				    .run = run_flush,
+				    .nested = nested_flush,
+				    .check = check_flush };
+
+	assert_true(unit_explore(&scene) > 20);
+}
+
 /* What was surplus when the trim looked is taken before it comes to it. */
 static void take_all_of_it(void *arg)
 {
@@ -480,6 +614,10 @@ int main(void)
 		UNIT_TEST(what_the_depot_did_not_need_leaves_it),
 		UNIT_TEST(a_trim_waits_for_rcu),
 		UNIT_TEST(a_trim_waits_for_trace),
+		UNIT_TEST(an_rcu_reader_keeps_what_it_may_see),
+		UNIT_TEST(a_sleepable_reader_keeps_memory_from_leaving),
+		UNIT_TEST(without_readers_all_comes_back_by_itself),
+		UNIT_TEST(no_flush_is_forgotten),
 		UNIT_TEST(a_trim_bears_interruption),
 		UNIT_TEST(batches_wait_one_after_the_other),
 		UNIT_TEST(nothing_strands),

@@ -180,6 +180,43 @@ static void a_trace_reader_stays_inside(void)
 	destroy_with_objects_everywhere(SCRIPT_TRACE, 0);
 }
 
+/* Core's own readers: it waits for both kinds, and for neither when nobody is inside. */
+static void own_readers_stay_inside(void)
+{
+	static const unsigned int kinds[] = { SCRIPT_RCU, SCRIPT_TRACE };
+	struct bpf_mem_alloc *ma;
+	unsigned int i, n;
+	void *obj[12];
+	size_t pages;
+
+	for (i = 0; i < 3; i++) {
+		unit_begin();
+		ma = unit_own_ma(1024, false);
+		log_of[0] = (struct log){ .nr = 0 };
+		bpf_mem_alloc_set_dtor(ma, destruct, destruct_ctx, &log_of[0]);
+		unit_alloc_many(ma, obj, 12);
+		if (i < 2)
+			script_hold(script_gp(kinds[i]), true);
+		unit_free_many(ma, obj, 6);
+		unit_free_rcu_many(ma, obj + 6, 6);
+		pages = script_pages_out();
+		unit_destroy(ma);
+		for (n = 0; i < 2 && n < 10; n++) {
+			assert_true(bma_reclaim());
+			assert_int_equal(log_of[0].nr, 0);
+			assert_int_equal(script_pages_out(), pages);
+		}
+		if (i < 2)
+			script_hold(script_gp(kinds[i]), false);
+		assert_false(bma_reclaim());
+		assert_int_equal(log_of[0].nr, 12);
+		assert_int_equal(log_of[0].frees, 1);
+		assert_int_equal(script_pages_out(), unit_fixed_bytes());
+		unit_end();
+	}
+	unit_begin();
+}
+
 /* What a dying allocator still holds counts, once. */
 static void a_dying_allocator_counts_until_it_is_gone(void)
 {
@@ -474,6 +511,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		UNIT_TEST(an_rcu_reader_stays_inside),
 		UNIT_TEST(a_trace_reader_stays_inside),
+		UNIT_TEST(own_readers_stay_inside),
 		UNIT_TEST(a_dying_allocator_counts_until_it_is_gone),
 		UNIT_TEST(a_leftover_meets_a_ripe_bucket),
 		UNIT_TEST(an_unused_one_goes_too),

@@ -84,6 +84,7 @@ enum phase { OUTSIDE, LOCKING, INSIDE, UNLOCKING, NR_PHASES };
 
 static __thread volatile enum phase phase;
 static __thread volatile unsigned long hits[NR_PHASES];
+static __thread volatile enum { NOT_FIRST, FIRST, WHILE_LOCKING } first_in_handler;
 
 static unsigned long sum_of_hits(void)
 {
@@ -114,6 +115,8 @@ static void on_timer(int sig)
 
 	(void)sig;
 	hits[phase]++;
+	if (!bpf_rcu_this_reader_)
+		first_in_handler = phase == LOCKING ? WHILE_LOCKING : FIRST;
 	errno = 77;
 	if (sum_of_hits() % 2) {
 		rcu_read_lock_trace();
@@ -126,7 +129,7 @@ static void on_timer(int sig)
 		nested(true);
 		bpf_rcu_read_unlock();
 	}
-	if (sum_of_hits() % 16 == 0) {
+	if (sum_of_hits() % 64 == 0) {
 		bpf_rcu_read_lock();
 		cookie = bpf_rcu_get_state();
 		must(!bpf_rcu_poll_state(cookie));
@@ -142,10 +145,13 @@ static void on_timer(int sig)
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
-static timer_t timer_begin(long first_ns, long period_ns)
+/* So often that a signal lands everywhere, and so seldom that there is time left in between. */
+#define PERIOD_NS (is_plain() ? 50000 : 1000000)
+
+static timer_t timer_begin(long first_ns)
 {
 	struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN };
-	struct itimerspec when = { .it_value.tv_nsec = first_ns, .it_interval.tv_nsec = period_ns };
+	struct itimerspec when = { .it_value.tv_nsec = first_ns, .it_interval.tv_nsec = PERIOD_NS };
 	timer_t timer;
 
 	event.sigev_notify_thread_id = (int)syscall(SYS_gettid);
@@ -202,10 +208,10 @@ static void *hammer(void *arg)
 {
 	struct hammer *h = arg;
 	double until = now() + (is_long() ? 20 : 0.8);
-	timer_t timer = timer_begin(1, 20000);
+	timer_t timer = timer_begin(1);
 	int i;
 
-	while (now() < until || sum_of_hits() < 100)
+	while (now() < until || sum_of_hits() < 50)
 		for (i = 0; i < 1000; i++, h->sections++)
 			if (h->trace)
 				lock_and_unlock_trace();
@@ -247,28 +253,33 @@ static void test_hammer(void **state)
 
 /* --- a thread's first lock ---------------------------------------------------------------------- */
 
-/* The timer first goes off about when the thread takes its record, so the two race for it. */
+/* The timer first goes off about when the thread takes its record, so that the two race for it. */
+#define FIRST_NS 30000
+
 static void *first_lock(void *arg)
 {
 	unsigned long n = (unsigned long)(uintptr_t)arg;
-	timer_t timer = timer_begin(1 + (long)(n * 37 % 6000), 5000);
+	double when = now() + 1e-9 * (FIRST_NS + (double)(n * 37 % 6000) - 2000);
+	timer_t timer = timer_begin(FIRST_NS);
 	int i;
 
+	while (now() < when)
+		;
 	for (i = 0; i < 3 || (i < 100 && !sum_of_hits()); i++)
 		if (n % 2)
 			lock_and_unlock_trace();
 		else
 			lock_and_unlock_rcu();
 	must(!timer_delete(timer));
-	return (void *)(uintptr_t)hits[LOCKING];
+	return (void *)(uintptr_t)first_in_handler;
 }
 
 static void test_first_lock(void **state)
 {
-	unsigned long n = turns(4000, 200000), i, exchanges, landed = 0;
+	unsigned long n = turns(2000, 200000), i, exchanges, how[3] = { 0 };
 	unsigned int records;
 	pthread_t updater, thread[4];
-	void *hit;
+	void *first;
 	int j;
 
 	(void)state;
@@ -278,14 +289,14 @@ static void test_first_lock(void **state)
 			thread_start(&thread[j], first_lock,
 				     (void *)(uintptr_t)(4 * i + (unsigned int)j));
 		for (j = 0; j < 4; j++) {
-			must(!pthread_join(thread[j], &hit));
-			landed += hit != NULL;
+			must(!pthread_join(thread[j], &first));
+			how[(uintptr_t)first]++;
 		}
 	}
 	exchange_end(updater);
 	records = bma_reader_records();
-	printf("# %lu threads, %lu signals while locking; %u reader records\n", 4 * n, landed,
-	       records);
+	printf("# first section: of %lu threads in thread, of %lu in handler, of %lu in handler inside lock; %u records\n",
+	       how[NOT_FIRST], how[FIRST], how[WHILE_LOCKING], records);
 	/* A thread and its handler may each have one for a moment; and the dead are dead a little later. */
 	assert_true(records <= 64);
 	bpf_rcu_synchronize();
