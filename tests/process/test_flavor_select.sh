@@ -82,6 +82,7 @@ EOF
 EOF
 	else
 		cat <<EOF
+#include <stdbool.h>
 #include <urcu/flavor.h>
 extern const struct rcu_flavor_struct urcu_$2_flavor;
 #define flavor urcu_$2_flavor

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <sched.h>
+#include <stdbool.h> /* liburcu 0.15 forgets it */
 #include <stdlib.h>
 #include <string.h>
 #include <urcu/flavor.h>

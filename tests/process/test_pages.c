@@ -335,13 +335,16 @@ static void test_starve_allocator(void **state)
 }
 
 /*
- * A wait for readers must not need memory either, nor make who waits a reader: urcu-bp registers whoever
- * asks it, or aborts.
+ * A wait for readers must not need memory either, nor make who waits a reader.  Not with urcu-bp, which
+ * registers whoever asks it whether it reads, and aborts where there is no memory for that.
  */
 static void test_starve_no_reader(void **state)
 {
 	const struct flavor *f = *state;
 
+	/* liburcu's own: its bp aborts, whoever asks. */
+	if (!strcmp(f->name, "bp"))
+		skip();
 	starve_allocators(f->ops, false);
 }
 

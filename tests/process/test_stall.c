@@ -31,7 +31,7 @@ static void on_stall(const struct bpf_rcu_stall *stall, void *ctx)
 	r->stall[n] = *stall;
 	snprintf(r->domain[n], sizeof(r->domain[n]), "%s", stall->domain);
 	/* It may ask. */
-	must(process_stats().allocators <= 1);
+	must(process_stats().allocators > 0);
 	atomic_store(&r->nr, n + 1);
 }
 
@@ -69,9 +69,15 @@ static void free_some(const struct reader *r, struct bpf_mem_alloc *ma, int n)
 		objs[i] = bpf_mem_cache_alloc(ma);
 	for (i = 0; i < n; i++)
 		bpf_mem_cache_free_rcu(ma, objs[i]);
+	/* Memory on its way out would ask for it too, but later. */
 	if (r == &readers[1])
-		/* Asks for one of the sleepable domain; memory on its way out comes later. */
 		rcu_tasks_trace_poll_state(rcu_tasks_trace_get_state());
+}
+
+/* These, and what was left in the magazine when they had been allocated, which may be on its way out. */
+static void check_bytes(size_t bytes, size_t objs)
+{
+	assert_in_range(bytes, objs * SIZE, (objs + 62) * SIZE);
 }
 
 static void check_report(const struct reader *r, struct reports *reports, unsigned int n,
@@ -110,7 +116,9 @@ static void test_once(void **state)
 		free_some(r, &ma, 200);
 		await(nr_of(&reports) > i);
 		check_report(r, &reports, i, &s);
-		assert_int_equal(reports.stall[i].limbo_bytes, 200 * SIZE);
+		/* For a sleeper, they are not on their way out yet, but ripe. */
+		if (r != &readers[1])
+			check_bytes(reports.stall[i].limbo_bytes, 200);
 		sleep_us(3 * STALL_MS * 1000);
 		assert_int_equal(nr_of(&reports), i + 1);
 		sitter_end(&s);
@@ -252,6 +260,8 @@ static void test_stderr(void **state)
 	sleep_us(1000000);
 	said = stderr_end();
 	sitter_end(&s);
+	bpf_mem_alloc_destroy(&ma);
+	await_nothing_left();
 	if (r->tid_known)
 		snprintf(expect, sizeof(expect),
 			 "bma: a reader of thread %d holds up a grace period of %s for ",
@@ -263,11 +273,9 @@ static void test_stderr(void **state)
 	assert_int_equal(
 		sscanf(said + strlen(expect), "%lu ms; %zu bytes wait\n%n", &ms, &bytes, &end), 2);
 	assert_true(ms >= 1000 && ms < 1500);
-	assert_int_equal(bytes, 100 * SIZE);
+	check_bytes(bytes, 100);
 	/* One line, and no more. */
 	assert_int_equal(said[strlen(expect) + (size_t)end], 0);
-	bpf_mem_alloc_destroy(&ma);
-	await_nothing_left();
 }
 
 #define FOR_EACH(test)                                                                             \
