@@ -68,8 +68,7 @@ static bool over_limit(struct bma_group *g)
 	return bma_unlikely(limit) && bma_limbo_bytes(g) >= (int64_t)limit;
 }
 
-/* Too much waits for readers: see whether they have left; @wait: until they
- * have.  False: still so. */
+/* Too much waits for readers: have they left?  @wait: until they have.  False: still too much. */
 static bool below_limit(struct bma_group *g, bool wait)
 {
 	bool counted = false;

@@ -23,20 +23,21 @@
  *   (3) Reader words change by the owner's enter and leave only, each of which leaves a handler's
  *       nested sections balanced: a handler between its load and its store restores the nesting.
  *
- * Ordering, for grace period n and a reader that loads x, which an updater unlinked before
- * SNAPSHOT:
+ * Ordering, for grace period n and a reader that loads x, which an updater unlinked before SNAPSHOT:
  *   READER    in enter, between the store of the word and the section: a compiler barrier, which
  *             SCAN makes a full one; or a full barrier where there is no membarrier.
  *   SCAN      in a poll, after it saw or made started == n, before it looks at the words.
  *   LEAVE     the word is stored with release; a scan loads it with acquire: the section is before.
- *   Either READER is before SCAN: then the scan sees the word.  If the reader entered before n
- *   began, it is waited for.  If it read started >= n, it read what a CPU wrote after the updater's
- *   SNAPSHOT had read less, so the unlinking, before that, had reached memory: loads after the
- *   acquire of started find it (this is where memory must be multi-copy atomic: x86, ARMv8,
- *   RISC-V). Or READER is after SCAN: then the section's loads are after SCAN, which is after
- *   SNAPSHOT's barrier in the order of full barriers, since SNAPSHOT read less than n: the
- *   unlinking is seen. A reader that is late, with an old number of started stored in its word, is
- *   waited for by all later grace periods until it leaves: late, never early.
+ *
+ *   Either READER is before SCAN.  Then the scan sees the word.  If the reader entered before n
+ *   began, it is waited for.  If it read started >= n, that was written after the updater's SNAPSHOT
+ *   had read less, so the unlinking, before that, had reached memory: loads after the acquire of
+ *   started find it (here memory must be multi-copy atomic: x86, ARMv8, RISC-V).
+ *   Or READER is after SCAN.  Then the section's loads are after SCAN, which is after SNAPSHOT's
+ *   barrier in the order of full barriers, since SNAPSHOT read less than n: they find it unlinked.
+ *   A reader that is late, with an old number of started in its word, is waited for by all later
+ *   grace periods until it leaves: late, never early.
+ *
  *   Without READER or SCAN: the word is in the reader's store buffer while the scan looks (found
  *   idle), and its load of x has been done already: it holds an object that is reused.
  *   Without LEAVE's release: a load of the section is done after the word is seen idle.
@@ -129,8 +130,7 @@ static struct bpf_rcu_reader_ *find(uint32_t self, enum wanted wanted)
 	return NULL;
 }
 
-/* A record that is not in the list yet; NULL if there is no memory, nor
- * reserve. */
+/* A record that is not in the list yet; NULL if there is no memory, nor reserve. */
 static struct bpf_rcu_reader_ *make(uint32_t self)
 {
 	struct bpf_rcu_reader_ *r = bma_meta_alloc(bma_meta_class(sizeof(*r)));
@@ -175,10 +175,7 @@ struct bpf_rcu_reader_ *bpf_rcu_reader_new_(void)
 
 	while (!(r = find_or_make(self)))
 		port_yield();
-	/*
-	 * A handler may have been here in between; then the record is its one, or ours is free
-	 * again.
-	 */
+	/* A handler may have been here meanwhile; then its record is ours, and this one is free. */
 	if (__atomic_compare_exchange_n(&bpf_rcu_this_reader_, &none, r, false, __ATOMIC_RELAXED,
 					__ATOMIC_RELAXED))
 		return r;

@@ -64,8 +64,7 @@ static inline void bpf_rcu_reader_barrier_(void)
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
-/* A handler between load and store nests and leaves the word's nesting as it
- * found it. */
+/* A handler between load and store nests, and leaves the word's nesting as it found it. */
 static inline void bpf_rcu_enter_(unsigned int domain)
 {
 	struct bpf_rcu_reader_ *r = bpf_rcu_this_reader_;
