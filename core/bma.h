@@ -230,8 +230,8 @@ struct bma_world {
 	no_cpus; /* all bma_no_cpu: what a destroyed allocator has */
 	struct bma_stack inbox; /* groups that the reclaimer has not seen */
 	struct bma_group *groups; /* reclaimer */
-	PORT_ATOMIC(bool)
-	want_flush; /* as in a group, of all; again if it failed */
+	PORT_ATOMIC(uint64_t) flushes_wanted; /* as in a group, of all: how often asked for */
+	PORT_ATOMIC(uint64_t) flushes_done; /* how many of these have been done */
 	bool flush_all, flush_failed; /* reclaimer: of this round */
 	uint32_t round; /* reclaimer */
 	struct bpf_mem_stats past; /* reclaimer: events of groups that are gone */

@@ -166,16 +166,17 @@ static void wait_for_callbacks(struct callbacks *cb)
 void bpf_rcu_barrier(void)
 {
 	struct bma_gp *gp;
+	uint64_t flush;
 	unsigned int i;
 
 	if (bma_reader_inside(&bma_rcu)) {
 		port_report(__func__, "called inside a read-side section", NULL, 0, 0);
 		return;
 	}
-	do {
-		port_store(&bma_world.want_flush, true, seq_cst);
+	flush = port_add(&bma_world.flushes_wanted, 1, release) + 1;
+	do
 		port_reclaim_round();
-	} while (port_load(&bma_world.want_flush, seq_cst));
+	while ((int64_t)(port_load(&bma_world.flushes_done, acquire) - flush) < 0);
 	for (i = 0; (gp = bma_gp_nth(i)); i++)
 		if (gp != &bma_trace)
 			synchronize(gp, __func__);

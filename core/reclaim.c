@@ -247,11 +247,11 @@ static bool some_wanted(void)
 
 bool bma_reclaim(void)
 {
+	uint64_t flush = port_load(&bma_world.flushes_wanted, acquire);
 	struct bma_meta *meta = &bma_world.meta;
 	bool again;
 
-	/* Who asks from now on asks for another round. */
-	bma_world.flush_all = port_xchg(&bma_world.want_flush, false, seq_cst);
+	bma_world.flush_all = flush != port_load(&bma_world.flushes_done, relaxed);
 	bma_world.flush_failed = false;
 	bma_adopt();
 	bma_world.round++;
@@ -260,8 +260,9 @@ bool bma_reclaim(void)
 	again = visit_groups();
 	again |= bma_callbacks_step();
 	again |= some_wanted();
-	if (bma_world.flush_all && bma_world.flush_failed)
-		port_store(&bma_world.want_flush, true, seq_cst);
+	/* Who has asked since this round began asked for another one. */
+	if (!bma_world.flush_failed)
+		port_store(&bma_world.flushes_done, flush, release);
 	if (!again || meta->returned >= META_TRIM_PIECES || bma_world.round % META_TRIM_ROUNDS == 0)
 		bma_meta_trim(meta);
 	return again;

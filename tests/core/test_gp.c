@@ -484,6 +484,8 @@ static void the_holder_is_who_was_there_before(void)
 
 /* --- interrupted everywhere ---------------------------------------------------------------------------- */
 
+static bool same_world; /* as at the last check */
+
 /*
  * What ended is over: nobody who was inside before it began still is.  The shadow of a reader: the number
  * that the next to begin had when it went in.
@@ -495,8 +497,17 @@ static struct {
 
 static void check_nobody_was_passed(void)
 {
+	static uint64_t last_begun, last_ended;
 	unsigned int i;
 
+	/* Numbers only grow, in one world. */
+	if (!same_world) {
+		last_begun = last_ended = 0;
+		same_world = true;
+	}
+	assert_true(begun(rcu()) >= last_begun && ended(rcu()) >= last_ended);
+	last_begun = begun(rcu());
+	last_ended = ended(rcu());
 	for (i = 1; i <= SCRIPT_THREADS; i++)
 		if (reader[i].inside)
 			assert_true(ended(rcu()) < reader[i].next);
@@ -525,6 +536,7 @@ static void go_out(unsigned int nr)
 static void prepare_none(void)
 {
 	memset(reader, 0, sizeof(reader));
+	same_world = false;
 }
 
 static void prepare_wanted(void)
@@ -605,6 +617,15 @@ static void nested_another(void *arg)
 	check_nobody_was_passed();
 }
 
+static void nested_periods(void *arg)
+{
+	unsigned int i;
+
+	nested_out(arg);
+	for (i = 0; i < 4; i++)
+		nested_another(arg);
+}
+
 static void nested_many(void *arg)
 {
 	unsigned int i;
@@ -635,7 +656,8 @@ static void the_machine_bears_interruption(void)
 	static void (*const prepare[])(void) = { prepare_none, prepare_wanted, prepare_running };
 	static void (*const run[])(void) = { run_poll, run_thorough_poll, run_request };
 	static void (*const nested[])(void *) = { nested_look,	    nested_in,	    nested_out,
-						  nested_in_out_in, nested_another, nested_many };
+						  nested_in_out_in, nested_another, nested_periods,
+						  nested_many };
 	unsigned int p, r, n, points = 0;
 
 	for (p = 0; p < 3; p++) {

@@ -23,6 +23,27 @@ static void nothing_to_do(void)
 	assert_int_equal(script_calls(SCRIPT_DETACH), 0);
 }
 
+/* For what somebody waits for, it comes by again, with no allocator at all. */
+static void somebody_waits(void)
+{
+	unsigned int which;
+
+	for (which = 0; which < SCRIPT_NR_GPS; which++) {
+		struct bma_gp *gp = script_gp(which);
+
+		if (!gp->driven)
+			script_hold(gp, true);
+		bma_gp_want(gp, bma_gp_number(gp), false);
+		assert_true(bma_reclaim());
+		assert_true(bma_reclaim());
+		if (gp->driven)
+			script_gp_pass(gp, 1);
+		else
+			script_hold(gp, false);
+		assert_false(bma_reclaim());
+	}
+}
+
 static void every_allocator_is_adopted(void)
 {
 	struct bpf_mem_alloc *ma[4];
@@ -412,7 +433,7 @@ static void prepare_flush(void)
 	scene_freed = 1;
 	scene_freed_rcu = 1;
 	scene_prepare();
-	port_store(&bma_world.want_flush, true, seq_cst);
+	port_add(&bma_world.flushes_wanted, 1, seq_cst);
 }
 
 static void run_flush(void)
@@ -424,13 +445,14 @@ static void nested_flush(void *arg)
 {
 	(void)arg;
 	scene_free_rcu();
-	port_store(&bma_world.want_flush, true, seq_cst);
+	port_add(&bma_world.flushes_wanted, 1, seq_cst);
 }
 
 static void check_flush(void)
 {
 	bma_reclaim();
-	assert_false(port_load(&bma_world.want_flush, seq_cst));
+	assert_int_equal(port_load(&bma_world.flushes_done, relaxed),
+			 port_load(&bma_world.flushes_wanted, relaxed));
 	assert_int_equal(unit_stats(scene_ma).objs_waiting_rcu,
 			 port_load(&scene_ma->caches->nr_limbo, relaxed));
 	scene_check();
@@ -442,6 +464,36 @@ static void no_flush_is_forgotten(void)
 				    .run = run_flush,
 				    .nested = nested_flush,
 				    .check = check_flush };
+
+	assert_true(unit_explore(&scene) > 20);
+}
+
+/* The round that began after somebody asked could not fetch them; the next has begun, and is not done. */
+static void prepare_failed_flush(void)
+{
+	prepare_flush();
+	script_fail(SCRIPT_DETACH, 1, 1);
+	bma_reclaim();
+}
+
+static void nested_asker(void *arg)
+{
+	struct bma_cpu *block = block_of(scene_ma, 0);
+
+	(void)arg;
+	if (port_load(&bma_world.flushes_done, seq_cst) ==
+	    port_load(&bma_world.flushes_wanted, seq_cst))
+		assert_int_equal(bma_top_count(scene_ma->caches,
+					       port_load(&block->slot[0].top[BMA_BY_RCU], relaxed)),
+				 0);
+}
+
+static void a_flush_is_not_done_before_it_is(void)
+{
+	struct unit_scene scene = { .prepare = prepare_failed_flush,
+				    .run = run_flush,
+				    .nested = nested_asker,
+				    .check = scene_check };
 
 	assert_true(unit_explore(&scene) > 20);
 }
@@ -602,6 +654,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		UNIT_TEST(nothing_to_do),
+		UNIT_TEST(somebody_waits),
 		UNIT_TEST(every_allocator_is_adopted),
 		UNIT_TEST(an_idle_cpu_is_harvested),
 		UNIT_TEST(a_cpu_that_moves_is_left_alone),
@@ -618,6 +671,7 @@ int main(void)
 		UNIT_TEST(a_sleepable_reader_keeps_memory_from_leaving),
 		UNIT_TEST(without_readers_all_comes_back_by_itself),
 		UNIT_TEST(no_flush_is_forgotten),
+		UNIT_TEST(a_flush_is_not_done_before_it_is),
 		UNIT_TEST(a_trim_bears_interruption),
 		UNIT_TEST(batches_wait_one_after_the_other),
 		UNIT_TEST(nothing_strands),

@@ -183,7 +183,7 @@ static void churn_beside(struct target *t, void *forbidden)
 /* Allocate all there is until @wanted comes; false if it does not. */
 static bool comes_again(struct target *t, void *wanted)
 {
-	size_t max = 600000, n = 0, i;
+	size_t max = stats_of(&t->ma).bytes_spans / SIZE + 4096, n = 0, i;
 	void **objs = calloc(max, sizeof(*objs));
 	uint64_t spans = stats_of(&t->ma).spans;
 	bool found = false;
