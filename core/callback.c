@@ -105,6 +105,7 @@ bool bma_callbacks_step(void)
 
 static void synchronize(struct bma_gp *gp, const char *func)
 {
+	port_init();
 	if (!bma_gp_wait(gp, bma_gp_number(gp)))
 		port_report(func, "called inside a read-side section", NULL, 0, 0);
 }

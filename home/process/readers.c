@@ -65,13 +65,26 @@ uint32_t port_thread_id(void)
 	return (uint32_t)syscall(SYS_gettid);
 }
 
+/* The first thread's number lives as long as the process; whether it does, its state says. */
+static bool first_thread_dead(void)
+{
+	char stat[512];
+	ssize_t len = home_read_file("/proc/self/stat", stat, sizeof(stat));
+
+	/* "pid (name) state": the name may have anything in it, so look from behind. */
+	while (len > 0 && stat[len - 1] != ')')
+		len--;
+	return len > 0 && len + 1 < (ssize_t)sizeof(stat) &&
+	       (stat[len + 1] == 'Z' || stat[len + 1] == 'X');
+}
+
 bool port_thread_dead(uint32_t id)
 {
 	int saved = errno;
 	bool dead = syscall(SYS_tgkill, getpid(), id, 0) && errno == ESRCH;
 
 	errno = saved;
-	return dead;
+	return dead || (id == (uint32_t)getpid() && first_thread_dead());
 }
 
 void port_yield(void)

@@ -158,8 +158,9 @@ bool rcu_tasks_trace_poll_state(bpf_rcu_cookie cookie);
 
 /*
  * Have @func(@head) called after a grace period, on the reclaimer's thread.  @head is the caller's,
- * and in use until then.  @func may free, allocate and queue again; it should be short.  Context:
- * any.
+ * and in use until then.  @func may free, allocate and queue again; it should be short.
+ * Context: any; but as a thread cannot be made in any context, the reclaimer's is made by the first
+ * call that may block (an init, a synchronize, a barrier, statistics).
  */
 struct bpf_rcu_head {
 	struct bpf_rcu_head *next;
