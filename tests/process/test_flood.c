@@ -15,7 +15,7 @@
 
 #define LIMIT ((size_t)64 << 20)
 #define WRITERS 2
-#define TRIES 3
+#define TRIES 6
 
 struct flood {
 	struct bpf_mem_alloc ma;
