@@ -40,12 +40,69 @@ int bpf_mem_alloc_check_size(bool percpu, size_t size)
 	return size > BPF_MEM_ALLOC_SIZE_MAX ? -PORT_E2BIG : 0;
 }
 
+static bool over_limit(struct bma_group *g)
+{
+	uint64_t limit = port_load(&g->limbo_limit, relaxed);
+
+	return bma_unlikely(limit) && bma_limbo_bytes(g) >= (int64_t)limit;
+}
+
+/* Have as much of limbo come back as readers allow now; false if it is still too much. */
+static bool relieve(struct bma_group *g)
+{
+	uint32_t i;
+
+	bma_gp_poll(g->gp, true);
+	for (i = 0; i < g->nr_caches; i++)
+		bma_limbo_ripen(&g->caches[i]);
+	return !over_limit(g);
+}
+
+static bool below_limit(struct bma_group *g)
+{
+	if (bma_likely(!over_limit(g)) || relieve(g))
+		return true;
+	port_add(&g->nr_limbo_refusals, 1, relaxed);
+	return false;
+}
+
+static void *alloc_slow(struct bpf_mem_cache *c)
+{
+	void *obj = NULL;
+
+	if (bma_likely(port_load(&c->ready, relaxed)) && below_limit(c->group))
+		obj = bma_cpu_refill(c);
+	if (bma_unlikely(!obj))
+		port_add(&c->nr_refusals, 1, relaxed);
+	return obj;
+}
+
+/*
+ * What follows up to cache_alloc_wait() may sleep, and nothing but bpf_mem_cache_alloc_flags() may
+ * lead here.  False if the caller is a reader and so must not.
+ */
+static bool wait_below_limit(struct bma_group *g)
+{
+	bool counted = false;
+
+	while (over_limit(g) && !relieve(g)) {
+		if (!bma_gp_wait(g->gp, bma_gp_number(g->gp))) {
+			port_add(&g->nr_limbo_refusals, 1, relaxed);
+			return false;
+		}
+		if (!counted)
+			port_add(&g->nr_limbo_waits, 1, relaxed);
+		counted = true;
+	}
+	return true;
+}
+
 /*
  * Sleep until what is in limbo has come back, and try again.  Objects on CPUs are fetched first, so
  * that their grace period can begin; what is on its way to the slab gets there in the round after
  * it.
  */
-static void *alloc_wait(struct bpf_mem_cache *c)
+static void *wait_and_refill(struct bpf_mem_cache *c)
 {
 	struct bma_group *g = c->group;
 	void *obj;
@@ -61,60 +118,43 @@ static void *alloc_wait(struct bpf_mem_cache *c)
 	return bma_cpu_refill(c);
 }
 
-static bool over_limit(struct bma_group *g)
+static void *alloc_wait(struct bpf_mem_cache *c)
 {
-	uint64_t limit = port_load(&g->limbo_limit, relaxed);
-
-	return bma_unlikely(limit) && bma_limbo_bytes(g) >= (int64_t)limit;
-}
-
-/* Too much waits for readers: have they left?  @wait: until they have.  False: still too much. */
-static bool below_limit(struct bma_group *g, bool wait)
-{
-	bool counted = false;
-	uint32_t i;
-
-	for (;;) {
-		bma_gp_poll(g->gp, true);
-		for (i = 0; i < g->nr_caches; i++)
-			bma_limbo_ripen(&g->caches[i]);
-		if (!over_limit(g))
-			return true;
-		if (!wait || !bma_gp_wait(g->gp, bma_gp_number(g->gp)))
-			break;
-		if (!counted)
-			port_add(&g->nr_limbo_waits, 1, relaxed);
-		counted = true;
-	}
-	port_add(&g->nr_limbo_refusals, 1, relaxed);
-	return false;
-}
-
-static void *alloc_slow(struct bpf_mem_cache *c, gfp_t flags)
-{
-	bool wait = flags & GFP_KERNEL;
 	void *obj = NULL;
 
-	if (bma_likely(port_load(&c->ready, relaxed)) &&
-	    (!over_limit(c->group) || below_limit(c->group, wait))) {
+	if (wait_below_limit(c->group)) {
 		obj = bma_cpu_refill(c);
-		if (bma_unlikely(!obj) && wait)
-			obj = alloc_wait(c);
+		if (bma_unlikely(!obj))
+			obj = wait_and_refill(c);
 	}
 	if (bma_unlikely(!obj))
 		port_add(&c->nr_refusals, 1, relaxed);
 	return obj;
 }
 
-static void *cache_alloc_slow(struct bpf_mem_alloc *ma, gfp_t flags)
+/* The cache of a fixed-size allocator, or NULL. */
+static struct bpf_mem_cache *only_cache(struct bpf_mem_alloc *ma)
 {
 	struct bma_group *g = ma->group;
 
-	if (bma_unlikely(!g || g->nr_caches != 1)) {
-		port_report("bpf_mem_cache_alloc", "not a fixed-size allocator", ma, 0, 0);
-		return NULL;
-	}
-	return alloc_slow(g->caches, flags);
+	if (bma_likely(g && g->nr_caches == 1))
+		return g->caches;
+	port_report("bpf_mem_cache_alloc", "not a fixed-size allocator", ma, 0, 0);
+	return NULL;
+}
+
+static void *cache_alloc_slow(struct bpf_mem_alloc *ma)
+{
+	struct bpf_mem_cache *c = only_cache(ma);
+
+	return bma_likely(c) ? alloc_slow(c) : NULL;
+}
+
+static void *cache_alloc_wait(struct bpf_mem_alloc *ma)
+{
+	struct bpf_mem_cache *c = only_cache(ma);
+
+	return bma_likely(c) ? alloc_wait(c) : NULL;
 }
 
 static void *sized_alloc_slow(struct bpf_mem_alloc *ma, size_t size)
@@ -133,21 +173,23 @@ static void *sized_alloc_slow(struct bpf_mem_alloc *ma, size_t size)
 		return NULL;
 	}
 	slot = (class_offset[(size - 1) / 16] - CLASS_OFFSET(0)) / sizeof(struct bma_slot);
-	return alloc_slow(&g->caches[slot], GFP_NOWAIT);
+	return alloc_slow(&g->caches[slot]);
 }
 
 void *bpf_mem_cache_alloc(struct bpf_mem_alloc *ma)
 {
 	void *obj = port_cpu_pop(cpus_of(ma), BMA_TOP_OFFSET(0, BMA_LOADED));
 
-	return bma_likely(obj) ? obj : cache_alloc_slow(ma, GFP_NOWAIT);
+	return bma_likely(obj) ? obj : cache_alloc_slow(ma);
 }
 
 void *bpf_mem_cache_alloc_flags(struct bpf_mem_alloc *ma, gfp_t flags)
 {
 	void *obj = port_cpu_pop(cpus_of(ma), BMA_TOP_OFFSET(0, BMA_LOADED));
 
-	return bma_likely(obj) ? obj : cache_alloc_slow(ma, flags);
+	if (bma_likely(obj))
+		return obj;
+	return flags & GFP_KERNEL ? cache_alloc_wait(ma) : cache_alloc_slow(ma);
 }
 
 void *bpf_mem_alloc(struct bpf_mem_alloc *ma, size_t size)

@@ -222,6 +222,23 @@ struct bma_meta {
 	PORT_ATOMIC(struct bma_meta_chunk *) chunk[BMA_META_CHUNKS];
 };
 
+/* Records of our own readers; see rcu.c.  The reserve is for threads that come while there is no memory. */
+#define BMA_NR_RESERVE 64
+
+struct bma_readers {
+	PORT_ATOMIC(struct bpf_rcu_reader_ *) records;
+	PORT_ATOMIC(uint32_t) nr_reserved;
+	struct bpf_rcu_reader_ reserve[BMA_NR_RESERVE];
+};
+
+/* Callbacks of one kind of our own readers; see callback.c. */
+struct bma_callbacks {
+	PORT_ATOMIC(struct bpf_rcu_head *) incoming;
+	struct bpf_rcu_head *batch; /* reclaimer */
+	uint64_t number; /* reclaimer: the grace period that batch waits for */
+	PORT_ATOMIC(uint64_t) nr_queued, nr_run;
+};
+
 /* All that core has beside its stack: one, so that a test can begin anew. */
 struct bma_world {
 	struct bma_meta meta;
@@ -236,6 +253,8 @@ struct bma_world {
 	uint32_t round; /* reclaimer */
 	struct bpf_mem_stats past; /* reclaimer: events of groups that are gone */
 	PORT_ATOMIC(uint64_t) nr_stray_frees; /* bad frees that are no allocator's */
+	struct bma_readers readers;
+	struct bma_callbacks callbacks[BPF_RCU_DOMAINS_];
 };
 
 extern struct bma_world bma_world;

@@ -20,19 +20,17 @@
  */
 #include "bma.h"
 
-struct callbacks {
-	struct bma_gp *gp;
-	PORT_ATOMIC(struct bpf_rcu_head *) incoming;
-	struct bpf_rcu_head *batch; /* reclaimer */
-	uint64_t number; /* reclaimer: the grace period that batch waits for */
-	PORT_ATOMIC(uint64_t) nr_queued, nr_run;
+static struct bma_gp *const gps[] = {
+	[BPF_RCU_NORMAL_] = &bma_rcu,
+	[BPF_RCU_TRACE_] = &bma_trace,
 };
 
-static struct callbacks callbacks[] = { { .gp = &bma_rcu }, { .gp = &bma_trace } };
+static struct bma_gp *gp_of(const struct bma_callbacks *cb)
+{
+	return gps[cb - bma_world.callbacks];
+}
 
-#define NR_CALLBACKS (sizeof(callbacks) / sizeof(*callbacks))
-
-static void queue(struct callbacks *cb, struct bpf_rcu_head *head,
+static void queue(struct bma_callbacks *cb, struct bpf_rcu_head *head,
 		  void (*func)(struct bpf_rcu_head *head))
 {
 	head->func = func;
@@ -45,15 +43,15 @@ static void queue(struct callbacks *cb, struct bpf_rcu_head *head,
 
 void bpf_call_rcu(struct bpf_rcu_head *head, void (*func)(struct bpf_rcu_head *head))
 {
-	queue(&callbacks[0], head, func);
+	queue(&bma_world.callbacks[BPF_RCU_NORMAL_], head, func);
 }
 
 void call_rcu_tasks_trace(struct bpf_rcu_head *head, void (*func)(struct bpf_rcu_head *head))
 {
-	queue(&callbacks[1], head, func);
+	queue(&bma_world.callbacks[BPF_RCU_TRACE_], head, func);
 }
 
-static void run_batch(struct callbacks *cb)
+static void run_batch(struct bma_callbacks *cb)
 {
 	struct bpf_rcu_head *head = cb->batch, *next;
 
@@ -77,16 +75,16 @@ static struct bpf_rcu_head *reversed(struct bpf_rcu_head *head)
 	return before;
 }
 
-static bool step(struct callbacks *cb)
+static bool step(struct bma_callbacks *cb)
 {
-	if (cb->batch && bma_gp_number_done(cb->gp, cb->number))
+	if (cb->batch && bma_gp_number_done(gp_of(cb), cb->number))
 		run_batch(cb);
 	if (!cb->batch && port_load(&cb->incoming, relaxed)) {
 		cb->batch = reversed(port_xchg(&cb->incoming, NULL, acquire));
-		cb->number = bma_gp_number(cb->gp);
-		bma_gp_want(cb->gp, cb->number, false);
-		bma_gp_poll(cb->gp, true);
-		if (bma_gp_number_done(cb->gp, cb->number))
+		cb->number = bma_gp_number(gp_of(cb));
+		bma_gp_want(gp_of(cb), cb->number, false);
+		bma_gp_poll(gp_of(cb), true);
+		if (bma_gp_number_done(gp_of(cb), cb->number))
 			run_batch(cb);
 	}
 	return cb->batch || port_load(&cb->incoming, relaxed);
@@ -98,8 +96,8 @@ bool bma_callbacks_step(void)
 	bool again = false;
 	unsigned int i;
 
-	for (i = 0; i < NR_CALLBACKS; i++)
-		again |= step(&callbacks[i]);
+	for (i = 0; i < BPF_RCU_DOMAINS_; i++)
+		again |= step(&bma_world.callbacks[i]);
 	return again;
 }
 
@@ -154,12 +152,12 @@ bool rcu_tasks_trace_poll_state(bpf_rcu_cookie cookie)
 	return poll_state(&bma_trace, cookie);
 }
 
-static void wait_for_callbacks(struct callbacks *cb)
+static void wait_for_callbacks(struct bma_callbacks *cb)
 {
 	uint64_t queued = port_load(&cb->nr_queued, acquire);
 
 	while ((int64_t)(port_load(&cb->nr_run, acquire) - queued) < 0) {
-		bma_gp_wait(cb->gp, bma_gp_number(cb->gp));
+		bma_gp_wait(gp_of(cb), bma_gp_number(gp_of(cb)));
 		port_reclaim_round();
 	}
 }
@@ -182,5 +180,5 @@ void bpf_rcu_barrier(void)
 		if (gp != &bma_trace)
 			synchronize(gp, __func__);
 	port_reclaim_round();
-	wait_for_callbacks(&callbacks[0]);
+	wait_for_callbacks(&bma_world.callbacks[BPF_RCU_NORMAL_]);
 }

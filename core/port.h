@@ -45,11 +45,14 @@ struct rcu_flavor_struct;
 #define port_sub(p, v, mo) atomic_fetch_sub_explicit((p), (v), memory_order_##mo)
 #define port_or(p, v, mo) atomic_fetch_or_explicit((p), (v), memory_order_##mo)
 #define port_and(p, v, mo) atomic_fetch_and_explicit((p), (v), memory_order_##mo)
-#define port_barrier_full() atomic_thread_fence(memory_order_seq_cst)
 /* Strong; on failure *old is what was there, read with order relaxed. */
 #define port_cas(p, old, v, mo)                                                                    \
 	atomic_compare_exchange_strong_explicit((p), (old), (v), memory_order_##mo,                \
 						memory_order_relaxed)
+#endif
+#ifndef port_barrier_full
+#include <stdatomic.h>
+#define port_barrier_full() atomic_thread_fence(memory_order_seq_cst)
 #endif
 
 /*

@@ -51,15 +51,12 @@
  */
 #include "bma.h"
 
-/* For threads that come while there is no memory. */
-#define NR_RESERVE 64
 /* Thread of a record that a poll found dead and is clearing: nobody's to take. */
 #define BURYING UINT32_MAX
 
 struct bpf_rcu_domain_ bpf_rcu_domain_[BPF_RCU_DOMAINS_];
-static struct bpf_rcu_reader_ reserve[NR_RESERVE];
-static PORT_ATOMIC(uint32_t) nr_reserved;
-static PORT_ATOMIC(struct bpf_rcu_reader_ *) records;
+
+static struct bma_readers *const readers = &bma_world.readers;
 
 static bma_word_t *shared(uint64_t *word)
 {
@@ -120,7 +117,7 @@ static struct bpf_rcu_reader_ *find(uint32_t self, enum wanted wanted)
 	struct bpf_rcu_reader_ *r;
 	uint64_t owner;
 
-	for (r = port_load(&records, acquire); r; r = r->next) {
+	for (r = port_load(&readers->records, acquire); r; r = r->next) {
 		owner = port_load(shared(&r->owner), relaxed);
 		if (can_take(owner, self, wanted) && change_owner(r, owner, self)) {
 			clear(r);
@@ -137,12 +134,12 @@ static struct bpf_rcu_reader_ *make(uint32_t self)
 	uint32_t n;
 
 	if (!r) {
-		n = port_load(&nr_reserved, relaxed);
+		n = port_load(&readers->nr_reserved, relaxed);
 		do {
-			if (n == NR_RESERVE)
+			if (n == BMA_NR_RESERVE)
 				return NULL;
-		} while (!port_cas(&nr_reserved, &n, n + 1, relaxed));
-		r = &reserve[n];
+		} while (!port_cas(&readers->nr_reserved, &n, n + 1, relaxed));
+		r = &readers->reserve[n];
 	}
 	clear(r);
 	port_store(shared(&r->owner), self, relaxed);
@@ -161,8 +158,8 @@ static struct bpf_rcu_reader_ *find_or_make(uint32_t self)
 	r = make(self);
 	if (!r)
 		return NULL;
-	r->next = port_load(&records, relaxed);
-	while (!port_cas(&records, &r->next, r, release))
+	r->next = port_load(&readers->records, relaxed);
+	while (!port_cas(&readers->records, &r->next, r, release))
 		;
 	return r;
 }
@@ -220,7 +217,7 @@ uint32_t bma_reader_before(struct bma_gp *gp, uint64_t number, bool thorough)
 {
 	struct bpf_rcu_reader_ *r;
 
-	for (r = port_load(&records, acquire); r; r = r->next)
+	for (r = port_load(&readers->records, acquire); r; r = r->next)
 		if (is_inside_before(r, gp->readers, number) && !(thorough && bury(r)))
 			return owner_of(r);
 	return 0;
@@ -238,7 +235,7 @@ unsigned int bma_reader_records(void)
 	struct bpf_rcu_reader_ *r;
 	unsigned int n = 0;
 
-	for (r = port_load(&records, acquire); r; r = r->next)
+	for (r = port_load(&readers->records, acquire); r; r = r->next)
 		n++;
 	return n;
 }

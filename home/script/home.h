@@ -24,20 +24,7 @@
  * Shared memory is C11's.  A named barrier is also a call of the door (SCRIPT_BARRIER), so that a test can
  * come in between it and what follows.
  */
-#ifndef port_load
 #include <stdatomic.h>
-#define PORT_ATOMIC(type) _Atomic(type)
-#define port_load(p, mo) atomic_load_explicit((p), memory_order_##mo)
-#define port_store(p, v, mo) atomic_store_explicit((p), (v), memory_order_##mo)
-#define port_xchg(p, v, mo) atomic_exchange_explicit((p), (v), memory_order_##mo)
-#define port_add(p, v, mo) atomic_fetch_add_explicit((p), (v), memory_order_##mo)
-#define port_sub(p, v, mo) atomic_fetch_sub_explicit((p), (v), memory_order_##mo)
-#define port_or(p, v, mo) atomic_fetch_or_explicit((p), (v), memory_order_##mo)
-#define port_and(p, v, mo) atomic_fetch_and_explicit((p), (v), memory_order_##mo)
-#define port_cas(p, old, v, mo)                                                                    \
-	atomic_compare_exchange_strong_explicit((p), (old), (v), memory_order_##mo,                \
-						memory_order_relaxed)
-#endif
 
 void script_barrier(void);
 #define port_barrier_full() (atomic_thread_fence(memory_order_seq_cst), script_barrier())

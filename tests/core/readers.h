@@ -36,8 +36,8 @@ static inline void begin(void)
 		script_thread(i);
 		bpf_rcu_this_reader_ = NULL;
 	}
-	port_store(&records, NULL, relaxed);
-	port_store(&nr_reserved, 0, relaxed);
+	port_store(&bma_world.readers.records, NULL, relaxed);
+	port_store(&bma_world.readers.nr_reserved, 0, relaxed);
 }
 
 /* The thread that has it, or 0. */
@@ -48,13 +48,13 @@ static inline uint32_t owner(const struct bpf_rcu_reader_ *r)
 
 static inline bool is_reserve(const struct bpf_rcu_reader_ *r)
 {
-	return r >= reserve && r < reserve + NR_RESERVE;
+	return r >= bma_world.readers.reserve && r < bma_world.readers.reserve + BMA_NR_RESERVE;
 }
 
 /* Records are for good; not so here. */
 static inline void end(void)
 {
-	struct bpf_rcu_reader_ *r = port_load(&records, relaxed), *next;
+	struct bpf_rcu_reader_ *r = port_load(&bma_world.readers.records, relaxed), *next;
 
 	for (; r; r = next) {
 		next = r->next;

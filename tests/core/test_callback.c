@@ -16,11 +16,11 @@ static void begin(void)
 {
 	unsigned int i;
 
-	for (i = 0; i < NR_CALLBACKS; i++) {
-		port_store(&callbacks[i].incoming, NULL, relaxed);
-		callbacks[i].batch = NULL;
-		port_store(&callbacks[i].nr_queued, 0, relaxed);
-		port_store(&callbacks[i].nr_run, 0, relaxed);
+	for (i = 0; i < BPF_RCU_DOMAINS_; i++) {
+		port_store(&bma_world.callbacks[i].incoming, NULL, relaxed);
+		bma_world.callbacks[i].batch = NULL;
+		port_store(&bma_world.callbacks[i].nr_queued, 0, relaxed);
+		port_store(&bma_world.callbacks[i].nr_run, 0, relaxed);
 	}
 }
 
@@ -88,11 +88,11 @@ static void check_ran(void)
 		unit_pass(1);
 	for (i = 0; i < MAX_CALLS; i++)
 		assert_int_equal(calls[i].run, calls[i].queued);
-	for (i = 0; i < NR_CALLBACKS; i++) {
-		assert_null(port_load(&callbacks[i].incoming, relaxed));
-		assert_null(callbacks[i].batch);
-		assert_int_equal(port_load(&callbacks[i].nr_queued, relaxed),
-				 port_load(&callbacks[i].nr_run, relaxed));
+	for (i = 0; i < BPF_RCU_DOMAINS_; i++) {
+		assert_null(port_load(&bma_world.callbacks[i].incoming, relaxed));
+		assert_null(bma_world.callbacks[i].batch);
+		assert_int_equal(port_load(&bma_world.callbacks[i].nr_queued, relaxed),
+				 port_load(&bma_world.callbacks[i].nr_run, relaxed));
 	}
 	begin();
 }

@@ -335,7 +335,7 @@ static void check_first(void)
 	assert_non_null(own);
 	assert_false(bpf_rcu_read_lock_held());
 	/* One record is the thread's; what the handler's coming made too many is free. */
-	for (r = port_load(&records, relaxed); r; r = r->next) {
+	for (r = port_load(&bma_world.readers.records, relaxed); r; r = r->next) {
 		owned += owner(r) == 2;
 		assert_true(owner(r) == 2 || owner(r) == 4 || !owner(r));
 		assert_true(r == own || owner(r) != 2);

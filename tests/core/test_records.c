@@ -315,14 +315,15 @@ static void and_when_that_ends_it_waits(void)
 	for (i = 0; i < 2; i++) {
 		begin();
 		unit_no_meta();
-		port_store(&nr_reserved, NR_RESERVE - 2, relaxed);
+		port_store(&bma_world.readers.nr_reserved, BMA_NR_RESERVE - 2, relaxed);
 		section_of(2);
 		section_of(3);
 		script_interrupt(SCRIPT_YIELD, 9, i ? let_one_die : give_memory, NULL);
 		section_of(4);
 		assert_true(script_interrupted());
 		assert_true(bma_reader_records() == (i ? 2 : 3));
-		assert_int_equal(port_load(&nr_reserved, relaxed), NR_RESERVE);
+		assert_int_equal(port_load(&bma_world.readers.nr_reserved, relaxed),
+				 BMA_NR_RESERVE);
 		bpf_rcu_read_lock();
 		assert_false(one_passes(rcu()));
 		bpf_rcu_read_unlock();

@@ -509,8 +509,12 @@ static inline void unit_check_meta(void)
 
 static inline void unit_begin(void)
 {
+	struct bma_readers kept;
+
 	script_reset();
+	kept = bma_world.readers;
 	memset(&bma_world, 0, sizeof(bma_world));
+	bma_world.readers = kept;
 	memset(&unit, 0, offsetof(typeof(unit), at));
 	script_on_pages_free(unit_pages_go);
 }
