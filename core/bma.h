@@ -171,6 +171,7 @@ struct bma_group {
 	uint32_t nr_caches;
 	uint32_t nr_slots;
 	uint32_t nr_cpus;
+	bool inherited; /* reclaimer: this process is a child, and its parent made it */
 	PORT_ATOMIC(bool) want_flush; /* have the reclaimer harvest every CPU */
 	struct bma_cpu *spare; /* reclaimer: the block that the next harvest leaves in place */
 	struct bma_wait teardown; /* reclaimer */
@@ -236,7 +237,7 @@ struct bma_callbacks {
 	PORT_ATOMIC(struct bpf_rcu_head *) incoming;
 	struct bpf_rcu_head *batch; /* reclaimer */
 	uint64_t number; /* reclaimer: the grace period that batch waits for */
-	PORT_ATOMIC(uint64_t) nr_queued, nr_run;
+	uint64_t nr_run; /* reclaimer: batches */
 };
 
 /* All that core has beside its stack: one, so that a test can begin anew. */
@@ -378,6 +379,7 @@ struct bma_gp_counts bma_gp_counts(struct bma_gp *gp);
 
 /* rcu.c: our own readers */
 extern struct bma_gp bma_rcu, bma_trace;
+void bma_readers_forked(uint32_t before);
 uint32_t bma_reader_before(struct bma_gp *gp, uint64_t number, bool thorough);
 bool bma_reader_inside(struct bma_gp *gp);
 unsigned int bma_reader_records(void);
@@ -392,6 +394,7 @@ struct bma_magazine *bma_limbo_get(struct bpf_mem_cache *c);
 bool bma_limbo_ripen(struct bpf_mem_cache *c);
 int64_t bma_limbo_bytes(struct bma_group *g);
 void bma_limbo_close(struct bpf_mem_cache *c);
+void bma_limbo_recount(struct bpf_mem_cache *c);
 bma_handle_t bma_limbo_take(struct bpf_mem_cache *c, unsigned int bucket);
 void bma_wait_begin(struct bma_wait *wait, struct bma_gp *gp);
 bool bma_wait_done(struct bma_wait *wait, struct bma_gp *gp);

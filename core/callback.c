@@ -13,8 +13,8 @@
  * before SNAPSHOT, which comes after the take.
  *
  * The barrier: have every CPU's magazines fetched, wait for a grace period of every domain but the
- * sleepable one (what is ripe need not have left), and see that the reclaimer has been round.  A
- * callback counts as run when it has returned.
+ * sleepable one (what is ripe need not have left), and see that the reclaimer has been round and has
+ * run the callbacks.
  *
  * Held by: tests/core/test_callback.c, tests/process/test_rcu.c.
  */
@@ -34,7 +34,6 @@ static void queue(struct bma_callbacks *cb, struct bpf_rcu_head *head,
 		  void (*func)(struct bpf_rcu_head *head))
 {
 	head->func = func;
-	port_add(&cb->nr_queued, 1, relaxed);
 	head->next = port_load(&cb->incoming, relaxed);
 	while (!port_cas(&cb->incoming, &head->next, head, release))
 		;
@@ -59,8 +58,8 @@ static void run_batch(struct bma_callbacks *cb)
 	for (; head; head = next) {
 		next = head->next;
 		head->func(head);
-		port_add(&cb->nr_run, 1, release);
 	}
+	cb->nr_run++;
 }
 
 static struct bpf_rcu_head *reversed(struct bpf_rcu_head *head)
@@ -152,11 +151,35 @@ bool rcu_tasks_trace_poll_state(bpf_rcu_cookie cookie)
 	return poll_state(&bma_trace, cookie);
 }
 
+/*
+ * What is queued now is in the batch that waits or in the next one.  Batches are counted, not calls:
+ * who was to count a call may have been left behind by a fork.
+ */
+static uint64_t batches_until_now(struct bma_callbacks *cb)
+{
+	uint64_t nr;
+
+	port_reclaim_lock();
+	nr = cb->nr_run + (cb->batch ? 2 : 1);
+	port_reclaim_unlock();
+	return nr;
+}
+
+static bool batches_run(struct bma_callbacks *cb, uint64_t nr)
+{
+	bool done;
+
+	port_reclaim_lock();
+	done = cb->nr_run >= nr || (!cb->batch && !port_load(&cb->incoming, acquire));
+	port_reclaim_unlock();
+	return done;
+}
+
 static void wait_for_callbacks(struct bma_callbacks *cb)
 {
-	uint64_t queued = port_load(&cb->nr_queued, acquire);
+	uint64_t nr = batches_until_now(cb);
 
-	while ((int64_t)(port_load(&cb->nr_run, acquire) - queued) < 0) {
+	while (!batches_run(cb, nr)) {
 		bma_gp_wait(gp_of(cb), bma_gp_number(gp_of(cb)));
 		port_reclaim_round();
 	}

@@ -102,11 +102,17 @@ static void count_hurry(struct bma_gp *gp)
 		port_add(&gp->hurried, 1, relaxed);
 }
 
-/* Home: the next grace period of @gp begins.  Contains GP_START. */
+/*
+ * Home: the next grace period of @gp begins, or, in the child of a fork, the one that the parent was
+ * in, from its beginning.  Contains GP_START.
+ */
 void bma_gp_begin(struct bma_gp *gp)
 {
+	uint64_t started = port_load(gp->started, relaxed);
+
 	count_hurry(gp);
-	port_store(gp->started, port_load(gp->started, relaxed) + 1, seq_cst);
+	if (started == port_load(&gp->completed, relaxed))
+		port_store(gp->started, started + 1, seq_cst);
 	port_barrier_full(); /* GP_START */
 }
 

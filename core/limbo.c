@@ -213,6 +213,8 @@ void bma_limbo_let_readers_run(struct bpf_mem_cache *c)
 
 	for (yields = bytes_in(c) / step; yields > 0 && may_yield(c); yields--) {
 		port_yield();
+		/* The reader that we yield to may be dead. */
+		bma_gp_poll(gp_of(c), true);
 		poll(c);
 		if (bytes_in(c) < step)
 			break;
@@ -244,6 +246,25 @@ void bma_limbo_close(struct bpf_mem_cache *c)
 		port_sub(&c->nr_limbo, (int64_t)m->count, relaxed);
 		bma_limbo_put(c, m);
 	}
+}
+
+/* In the child of a fork, where who was to count may not be: count again.  Nothing else runs. */
+void bma_limbo_recount(struct bpf_mem_cache *c)
+{
+	bma_handle_t h = bma_stack_first(&c->by_rcu);
+	struct bma_magazine *m;
+	int64_t objs = 0;
+	unsigned int i;
+
+	for (i = 0; i < BMA_NR_BUCKETS; i++) {
+		m = first_of(port_load(&c->bucket[i], relaxed));
+		objs += m ? port_load(&m->total, relaxed) : 0;
+	}
+	for (; h; h = port_load(&m->next, relaxed)) {
+		m = bma_piece(h);
+		objs += m->count;
+	}
+	port_store(&c->nr_limbo, objs, relaxed);
 }
 
 /* Teardown: empty a bucket, ripe or not; returns the first of what was in it. */

@@ -193,6 +193,12 @@ uint32_t bma_gp_holder(struct bma_gp *gp);
 void bma_gp_begin(struct bma_gp *gp);
 void bma_gp_end(struct bma_gp *gp);
 
+/*
+ * And, in the child of a fork, for the home to call before anything else there, with the reclaimer's
+ * lock held over the fork: @before is what port_thread_id() was of the thread that is left.
+ */
+void bma_forked(uint32_t before);
+
 struct bma_gp *port_gp_of_flavor(const struct rcu_flavor_struct *flavor);
 struct bma_gp *port_gp_driven(unsigned int n);
 void port_gp_kick(struct bma_gp *gp, bool hurry);

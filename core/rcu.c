@@ -51,8 +51,8 @@
  */
 #include "bma.h"
 
-/* Thread of a record that a poll found dead and is clearing: nobody's to take. */
-#define BURYING UINT32_MAX
+/* With the number of a thread: it found the record's dead and is clearing it. */
+#define BURYING (1u << 31)
 
 struct bpf_rcu_domain_ bpf_rcu_domain_[BPF_RCU_DOMAINS_];
 
@@ -108,7 +108,7 @@ static bool can_take(uint64_t owner, uint32_t self, enum wanted wanted)
 	case FREE:
 		return !thread;
 	default:
-		return thread && thread != BURYING && port_thread_dead(thread);
+		return thread && port_thread_dead(thread & ~BURYING);
 	}
 }
 
@@ -181,16 +181,40 @@ struct bpf_rcu_reader_ *bpf_rcu_reader_new_(void)
 	return none;
 }
 
-/* If the thread of @r is dead, nobody is inside any more. */
+/*
+ * If the thread of @r is dead, nobody is inside any more.  Ours is not, whatever its number says: this
+ * may be a child that was made with no word to us.
+ */
 static bool bury(struct bpf_rcu_reader_ *r)
 {
 	uint64_t owner = port_load(shared(&r->owner), relaxed);
 
-	if (!can_take(owner, 0, DEAD) || !change_owner(r, owner, BURYING))
+	if (r == bpf_rcu_this_reader_ || !can_take(owner, 0, DEAD) ||
+	    !change_owner(r, owner, port_thread_id() | BURYING))
 		return false;
 	clear(r);
 	change_owner(r, port_load(shared(&r->owner), relaxed), 0);
 	return true;
+}
+
+/*
+ * In the child of a fork: the only thread, @before in the parent, keeps what it has; all other records
+ * are free.  It may be in the middle of taking one, or of burying one: then it goes on with that.
+ */
+void bma_readers_forked(uint32_t before)
+{
+	struct bpf_rcu_reader_ *r;
+	uint64_t owner;
+
+	for (r = port_load(&readers->records, relaxed); r; r = r->next) {
+		owner = port_load(shared(&r->owner), relaxed);
+		if (r == bpf_rcu_this_reader_ || thread_of(owner) == before) {
+			change_owner(r, owner, port_thread_id());
+		} else if (thread_of(owner) != (before | BURYING)) {
+			clear(r);
+			change_owner(r, owner, 0);
+		}
+	}
 }
 
 /* Its thread's number; not 0, though it may just have left and be free. */

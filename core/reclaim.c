@@ -192,7 +192,7 @@ static bool visit_cache(struct bpf_mem_cache *c)
 		trim(c);
 	again |= ttrace_step(c);
 	again |= bma_slab_step(c);
-	return again || port_load(&c->nr_depot, relaxed) > 0;
+	return again || bma_stack_first(&c->depot) || bma_stack_first(&c->partial);
 }
 
 static bool visit_group(struct bma_group *g)

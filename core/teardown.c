@@ -102,7 +102,7 @@ static void report_lost(struct bpf_mem_cache *c)
 	int64_t lost = port_load(&c->nr_from_slab, relaxed) - port_load(&c->nr_ttrace, relaxed) -
 		       port_load(&c->nr_deferred, relaxed);
 
-	if (lost <= 0)
+	if (lost <= 0 || c->group->inherited)
 		return;
 	bma_world.past.never_freed += (uint64_t)lost;
 	port_report("bpf_mem_alloc_destroy", "objects were never freed", NULL, (uint64_t)lost,

@@ -25,7 +25,6 @@
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
-#include <time.h>
 #include <urcu/urcu-bp.h> /* for the type of a flavour; none is linked */
 
 #include "port.h"
@@ -43,7 +42,7 @@ struct domain {
 	_Atomic uint32_t ended; /* futex: low bits of completed */
 	_Atomic uint32_t state; /* futex of the thread */
 	_Atomic bool has_thread;
-	pthread_mutex_t running;
+	struct home_lock running;
 };
 
 #if HOME_TSAN
@@ -52,7 +51,7 @@ void __tsan_acquire(void *addr);
 
 static struct domain domains[NR_DOMAINS];
 static _Atomic unsigned int nr_domains;
-static pthread_mutex_t adding = PTHREAD_MUTEX_INITIALIZER;
+static struct home_lock adding = HOME_LOCK_INIT;
 static _Atomic bool exiting;
 
 static struct domain *domain_of(struct bma_gp *gp)
@@ -62,7 +61,7 @@ static struct domain *domain_of(struct bma_gp *gp)
 
 static void run(struct domain *d)
 {
-	pthread_mutex_lock(&d->running);
+	home_lock(&d->running);
 	if (!port_load(&exiting, relaxed) && bma_gp_wanted(&d->gp)) {
 		bma_gp_begin(&d->gp);
 		d->flavor->update_synchronize_rcu();
@@ -72,7 +71,7 @@ static void run(struct domain *d)
 #endif
 		bma_gp_end(&d->gp);
 	}
-	pthread_mutex_unlock(&d->running);
+	home_unlock(&d->running);
 }
 
 static void sleep_as(struct domain *d, uint32_t how)
@@ -88,7 +87,6 @@ static void sleep_as(struct domain *d, uint32_t how)
 
 static void *driver(void *arg)
 {
-	const struct timespec pause = { .tv_nsec = PAUSE_US * 1000L };
 	struct domain *d = arg;
 
 	for (;;) {
@@ -96,7 +94,7 @@ static void *driver(void *arg)
 			sleep_as(d, ASLEEP);
 		sleep_as(d, COALESCING);
 		run(d);
-		nanosleep(&pause, NULL);
+		home_sleep_us(PAUSE_US);
 	}
 	return NULL;
 }
@@ -124,13 +122,15 @@ static void start(struct domain *d)
  */
 static void stop(void)
 {
-	struct timespec moment = { .tv_nsec = 1000000 };
 	unsigned int i, tries;
 
 	port_store(&exiting, true, seq_cst);
 	for (i = 0; i < port_load(&nr_domains, acquire); i++)
-		for (tries = 0; tries < 50 && pthread_mutex_trylock(&domains[i].running); tries++)
-			nanosleep(&moment, NULL);
+		for (tries = 0; tries < 50; tries++) {
+			if (!pthread_mutex_trylock(&domains[i].running.mutex))
+				break;
+			home_sleep_us(1000);
+		}
 }
 
 static struct domain *find(const struct rcu_flavor_struct *flavor)
@@ -149,7 +149,7 @@ static struct domain *find(const struct rcu_flavor_struct *flavor)
 	d->flavor = flavor;
 	d->gp.started = &d->gp.started_if_driven;
 	d->gp.driven = true;
-	pthread_mutex_init(&d->running, NULL);
+	home_lock_forked(&d->running, false);
 	port_store(&nr_domains, n + 1, release);
 	return d;
 }
@@ -162,9 +162,32 @@ void home_flavors_start(void)
 	for (i = 0; i < n; i++) {
 		if (port_load(&domains[i].has_thread, acquire))
 			continue;
-		pthread_mutex_lock(&adding);
+		home_lock(&adding);
 		start(&domains[i]);
-		pthread_mutex_unlock(&adding);
+		home_unlock(&adding);
+	}
+}
+
+/* Around a fork, no domain is half made; who runs a grace period is not waited for. */
+void home_flavors_hold(void)
+{
+	home_lock(&adding);
+}
+
+void home_flavors_release(void)
+{
+	home_unlock(&adding);
+}
+
+void home_flavors_forked(void)
+{
+	unsigned int n = port_load(&nr_domains, relaxed), i;
+
+	home_lock_forked(&adding, true);
+	for (i = 0; i < n; i++) {
+		home_lock_forked(&domains[i].running, false);
+		port_store(&domains[i].has_thread, false, relaxed);
+		port_store(&domains[i].state, RUNNING, relaxed);
 	}
 }
 
@@ -172,11 +195,11 @@ struct bma_gp *port_gp_of_flavor(const struct rcu_flavor_struct *flavor)
 {
 	struct domain *d;
 
-	pthread_mutex_lock(&adding);
+	home_lock(&adding);
 	d = find(flavor);
 	if (d)
 		start(d);
-	pthread_mutex_unlock(&adding);
+	home_unlock(&adding);
 	return d ? &d->gp : NULL;
 }
 
@@ -217,11 +240,10 @@ void port_gp_wait_end(struct bma_gp *gp, bool online)
 
 void port_gp_sleep(struct bma_gp *gp, uint64_t completed)
 {
-	const struct timespec moment = { .tv_nsec = POLL_US * 1000L };
 	struct domain *d = domain_of(gp);
 
 	if (!gp->driven)
-		nanosleep(&moment, NULL);
+		home_sleep_us(POLL_US);
 	else if (port_load(&d->has_thread, acquire))
 		home_futex_wait(&d->ended, (uint32_t)completed, 0);
 	else

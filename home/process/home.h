@@ -2,12 +2,13 @@
 /*
  * home.h - core's home in a Linux process; see port.h for what each entry promises
  *
- *	slots.c		this CPU's magazines: restartable sequences, or a try-lock where there are
- *	none
+ *	slots.c		this CPU's magazines: restartable sequences, or else a try-lock
  *	pages.c		memory, from mmap
  *	flavors.c	grace periods of liburcu's flavours, each driven by a thread
  *	readers.c	what core's own readers need
  *	reclaimer.c	the reclaimer's thread
+ *	lock.c		locks of calls that may block
+ *	life.c		fork() and dlclose()
  *	stall.c		readers that hold up a grace period
  *	report.c	messages
  */

@@ -6,8 +6,33 @@
 #define BMA_HOME_PRIVATE_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/types.h>
+
+/* lock.c: while it is held the thread takes no signal and is not cancelled; it may be taken again */
+struct home_lock {
+	pthread_mutex_t mutex;
+	/* Of its holder: how often; and what was before. */
+	unsigned int depth;
+	int cancel;
+	sigset_t signals;
+};
+
+#define HOME_LOCK_INIT                                                                             \
+	{                                                                                          \
+		.mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP                                    \
+	}
+
+void home_lock(struct home_lock *lock);
+void home_unlock(struct home_lock *lock);
+void home_lock_forked(struct home_lock *lock, bool ours);
+
+/* life.c */
+void home_stay_loaded(void);
+
+/* A thread-local of ours: where it is must be known, as finding out may allocate. */
+#define HOME_THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
 
 /* report.c: no library call behind them that is not async-signal-safe; errno is kept */
 ssize_t home_read_file(const char *path, char *buf, size_t size);
@@ -16,6 +41,7 @@ void home_write(const char *text);
 /* Sleep while *word is @value, at most @ms (0: for ever); wake all who do. */
 void home_futex_wait(_Atomic uint32_t *word, uint32_t value, unsigned int ms);
 void home_futex_wake(_Atomic uint32_t *word);
+void home_sleep_us(unsigned int us);
 
 /* stall.c: under the reclaimer's lock */
 void home_stall_check(void);
@@ -23,8 +49,18 @@ void home_stall_check(void);
 /* reclaimer.c: a detached thread with all signals masked; false if there is none to be had now */
 bool home_thread_start(const char *name, void *(*fn)(void *), void *arg);
 void home_reclaimer_start(void);
+/* Around a fork: have its locks; and begin anew in the child. */
+void home_reclaimer_hold(void);
+void home_reclaimer_release(void);
+void home_reclaimer_forked(void);
 
 /* flavors.c: try again for threads that could not be created */
 void home_flavors_start(void);
+void home_flavors_hold(void);
+void home_flavors_release(void);
+void home_flavors_forked(void);
+
+/* slots.c: in the child of a fork */
+void home_slots_forked(void);
 
 #endif /* BMA_HOME_PRIVATE_H */

@@ -23,9 +23,10 @@
 
 enum { RUNNING, TICKING, ASLEEP };
 
-/* Held while a round runs; recursive, as a callback or a destructor may ask for statistics. */
-static pthread_mutex_t role = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
-static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
+/* Held while a round runs. */
+static struct home_lock role = HOME_LOCK_INIT;
+static struct home_lock starting = HOME_LOCK_INIT;
+static HOME_THREAD_LOCAL bool is_reclaimer;
 static _Atomic bool started;
 static _Atomic uint32_t state;
 static _Atomic bool woken;
@@ -52,12 +53,12 @@ static bool round_run(void)
 {
 	bool again;
 
-	pthread_mutex_lock(&role);
+	home_lock(&role);
 	port_add(&begun, 1, seq_cst);
 	again = bma_reclaim();
 	home_stall_check();
 	port_store(&ended, port_load(&begun, relaxed), seq_cst);
-	pthread_mutex_unlock(&role);
+	home_unlock(&role);
 	home_futex_wake(&ended);
 	return again;
 }
@@ -75,6 +76,7 @@ static void sleep_as(uint32_t how)
 static void *reclaimer(void *arg)
 {
 	(void)arg;
+	is_reclaimer = true;
 	for (;;)
 		sleep_as(round_run() ? TICKING : ASLEEP);
 	return NULL;
@@ -85,10 +87,10 @@ void home_reclaimer_start(void)
 	home_flavors_start();
 	if (port_load(&started, acquire))
 		return;
-	pthread_mutex_lock(&starting);
+	home_lock(&starting);
 	if (!port_load(&started, relaxed) && home_thread_start("bma-reclaim", reclaimer, NULL))
 		port_store(&started, true, release);
-	pthread_mutex_unlock(&starting);
+	home_unlock(&starting);
 }
 
 static void wake_from(uint32_t how)
@@ -125,19 +127,46 @@ void port_reclaim_round(void)
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+static void init_once(void)
+{
+	home_stay_loaded();
+	home_slots_init();
+}
+
 void port_init(void)
 {
-	pthread_once(&once, home_slots_init);
+	pthread_once(&once, init_once);
 	home_reclaimer_start();
+}
+
+void home_reclaimer_hold(void)
+{
+	home_lock(&role);
+	home_lock(&starting);
+}
+
+void home_reclaimer_release(void)
+{
+	home_unlock(&starting);
+	home_unlock(&role);
+}
+
+/* A callback may have forked: then the one thread that the child has is the reclaimer's. */
+void home_reclaimer_forked(void)
+{
+	home_lock_forked(&role, true);
+	home_lock_forked(&starting, true);
+	port_store(&started, is_reclaimer, relaxed);
+	port_store(&state, RUNNING, relaxed);
 }
 
 void port_reclaim_lock(void)
 {
 	home_reclaimer_start();
-	pthread_mutex_lock(&role);
+	home_lock(&role);
 }
 
 void port_reclaim_unlock(void)
 {
-	pthread_mutex_unlock(&role);
+	home_unlock(&role);
 }

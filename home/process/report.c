@@ -3,7 +3,8 @@
  * report.c - messages to the user, and the few system calls that several files need
  *
  * A report may come from a signal handler: it is put together here and written in one write(2), so
- * that reports of several threads do not mix.
+ * that reports of several threads do not mix.  System calls are made directly, as libc's functions
+ * for some of these are points of cancellation.
  *
  * Held by: tests/process/test_bad_input.c.
  */
@@ -69,19 +70,18 @@ void home_write(const char *text)
 {
 	int saved = errno;
 
-	if (write(STDERR_FILENO, text, strlen(text)) < 0)
-		errno = saved;
+	syscall(SYS_write, STDERR_FILENO, text, strlen(text));
 	errno = saved;
 }
 
 ssize_t home_read_file(const char *path, char *buf, size_t size)
 {
-	int saved = errno, fd = open(path, O_RDONLY | O_CLOEXEC);
+	int saved = errno, fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
 	ssize_t len = -1;
 
 	if (fd >= 0) {
-		len = read(fd, buf, size);
-		close(fd);
+		len = syscall(SYS_read, fd, buf, size);
+		syscall(SYS_close, fd);
 	}
 	errno = saved;
 	return len;
@@ -93,6 +93,15 @@ void home_futex_wait(_Atomic uint32_t *word, uint32_t value, unsigned int ms)
 	int saved = errno;
 
 	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, ms ? &timeout : NULL);
+	errno = saved;
+}
+
+void home_sleep_us(unsigned int us)
+{
+	struct timespec time = { .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000L };
+	int saved = errno;
+
+	syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &time, NULL);
 	errno = saved;
 }
 

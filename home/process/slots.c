@@ -105,13 +105,35 @@ unsigned int port_cpu(void)
 	return cpu < 0 || (unsigned int)cpu >= nr_cpus ? 0 : (unsigned int)cpu;
 }
 
+/*
+ * Who has a block's lock: a thread's number, kept from its first use on, also in the child of a fork,
+ * which may be in the middle of a step.
+ */
+static uint32_t locker(void)
+{
+	static HOME_THREAD_LOCAL uint32_t self;
+
+	if (!self)
+		self = port_thread_id();
+	return self;
+}
+
+/* In the child of a fork: the number by which the one thread that is left is known here. */
+static _Atomic uint32_t survivor;
+
+void home_slots_forked(void)
+{
+	port_store(&survivor, locker(), relaxed);
+}
+
 /* This CPU's block with its lock held, or NULL. */
 static struct bma_cpu *block_lock(bma_cpu_ptr_t *cpus)
 {
 	unsigned int cpu = port_cpu();
 	struct bma_cpu *block = port_load(&cpus[cpu], acquire);
+	uint32_t nobody = 0;
 
-	if (port_xchg(&block->busy, 1, acquire))
+	if (!port_cas(&block->busy, &nobody, locker(), acquire))
 		return NULL;
 	if (port_load(&cpus[cpu], acquire) == block)
 		return block;
@@ -189,12 +211,27 @@ struct bma_cpu *port_cpu_block(bma_cpu_ptr_t *cpus, unsigned int *index)
 	return port_load(&cpus[*index], acquire);
 }
 
+/*
+ * Take a block's lock, also from a thread that died with it (in a handler that interrupted a step, or
+ * by being in another process now): whatever it had done of its step, the block is as before or
+ * after.
+ */
+static bool lock_or_inherit(struct bma_cpu *block)
+{
+	uint32_t owner = 0;
+
+	if (port_cas(&block->busy, &owner, locker(), acquire))
+		return true;
+	return owner != port_load(&survivor, relaxed) && port_thread_dead(owner) &&
+	       port_cas(&block->busy, &owner, locker(), acquire);
+}
+
 static struct bma_cpu *fallback_detach(bma_cpu_ptr_t *cpus, unsigned int index,
 				       struct bma_cpu *fresh)
 {
 	struct bma_cpu *block = port_load(&cpus[index], acquire);
 
-	if (port_xchg(&block->busy, 1, acquire))
+	if (!lock_or_inherit(block))
 		return NULL;
 	port_store(&cpus[index], fresh, release);
 	block_unlock(block);

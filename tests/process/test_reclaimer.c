@@ -41,8 +41,25 @@ struct bpf_rcu_reader_ *bpf_rcu_reader_new_(void)
 	abort();
 }
 
+void bma_forked(uint32_t before)
+{
+	(void)before;
+}
+
 /* No flavour either. */
 void home_flavors_start(void)
+{
+}
+
+void home_flavors_hold(void)
+{
+}
+
+void home_flavors_release(void)
+{
+}
+
+void home_flavors_forked(void)
 {
 }
 
