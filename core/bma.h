@@ -403,7 +403,7 @@ bool bma_wait_done(struct bma_wait *wait, struct bma_gp *gp);
 bool bma_slab_fill(struct bpf_mem_cache *c, struct bma_magazine *m);
 void *bma_slab_get(struct bpf_mem_cache *c);
 void bma_slab_put(struct bpf_mem_cache *c, void *obj);
-void bma_slab_put_chain(struct bpf_mem_cache *c, struct bma_chain *chain);
+bool bma_slab_put_chain(struct bpf_mem_cache *c, struct bma_chain *chain);
 void bma_slab_defer(struct bpf_mem_cache *c, void *obj);
 bool bma_slab_step(struct bpf_mem_cache *c);
 void bma_slab_destroy(struct bpf_mem_cache *c);
@@ -418,7 +418,7 @@ size_t bma_group_bytes(const struct bma_group *g);
 bool bma_charge(struct bma_group *g, uint64_t bytes);
 void bma_uncharge(struct bma_group *g, uint64_t bytes);
 
-/* reclaim.c, teardown.c: the reclaimer's work; true: come again after a tick */
+/* reclaim.c, teardown.c: the reclaimer's work */
 bool bma_reclaim_harvest(struct bma_group *g, unsigned int index);
 void bma_adopt(void);
 bool bma_teardown_step(struct bma_group *g);

@@ -212,14 +212,20 @@ uint32_t port_thread_id(void);
 bool port_thread_dead(uint32_t id);
 
 /*
- * The reclaimer: whoever calls bma_reclaim(), one at a time, again after a tick when that returned
- * true, and at any rate after a wake.
+ * The reclaimer: whoever calls bma_reclaim(), one at a time, again as that says, and at any rate
+ * after a wake.
  *
  *   port_reclaim_wake    any      have it called soon
  *   port_reclaim_round   process  return after a call that began after this one
  *   port_reclaim_lock    process  keep it from running
  */
-bool bma_reclaim(void);
+enum bma_again { /* may be or-ed */
+		 BMA_DONE = 0,
+		 BMA_AGAIN = 1, /* after a tick */
+		 BMA_AT_ONCE = 2 /* when others have had a turn at port_reclaim_lock() */
+};
+
+unsigned int bma_reclaim(void);
 void port_reclaim_wake(void);
 void port_reclaim_round(void);
 void port_reclaim_lock(void);

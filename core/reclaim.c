@@ -33,6 +33,8 @@
 
 #define IDLE_TICKS 8
 #define TRIM_ROUNDS 4
+/* A cookie may be of the next but one grace period, and the first poll may find one under way. */
+#define POLLS 3
 #define META_TRIM_ROUNDS 64
 #define META_TRIM_PIECES 1024
 
@@ -157,49 +159,54 @@ static void trim(struct bpf_mem_cache *c)
 	port_store(&c->nr_depot_low, port_load(&c->nr_depot, relaxed), relaxed);
 }
 
-/* One batch at a time waits for both kinds of readers; true while there is one. */
-static bool ttrace_step(struct bpf_mem_cache *c)
+/* One batch at a time waits for both kinds of readers, then goes to the slab, a part in each round. */
+static unsigned int ttrace_step(struct bpf_mem_cache *c)
 {
-	if (c->ttrace.on && bma_wait_done(&c->ttrace, c->group->gp))
-		bma_slab_put_chain(c, &c->ttrace_wait);
-	if (!c->ttrace.on && c->ttrace_next.first) {
-		c->ttrace_wait = c->ttrace_next;
-		c->ttrace_next = (struct bma_chain){ 0 };
-		bma_wait_begin(&c->ttrace, c->group->gp);
-	}
-	return c->ttrace.on;
+	if (c->ttrace.on && !bma_wait_done(&c->ttrace, c->group->gp))
+		return BMA_AGAIN;
+	if (bma_slab_put_chain(c, &c->ttrace_wait))
+		return BMA_AT_ONCE;
+	if (!c->ttrace_next.first)
+		return BMA_DONE;
+	c->ttrace_wait = c->ttrace_next;
+	c->ttrace_next = (struct bma_chain){ 0 };
+	bma_wait_begin(&c->ttrace, c->group->gp);
+	return BMA_AGAIN;
 }
 
-static bool visit_cache(struct bpf_mem_cache *c)
+/* Have limbo ripen, polling for as long as that may help; true if something is left in it. */
+static bool ripen(struct bpf_mem_cache *c)
 {
-	bool again;
+	bool pending = bma_limbo_ripen(c);
+	unsigned int polls;
+
+	for (polls = 0; pending && polls < POLLS && !c->group->gp->driven; polls++) {
+		bma_gp_poll(c->group->gp, true);
+		pending = bma_limbo_ripen(c);
+	}
+	return pending;
+}
+
+static unsigned int visit_cache(struct bpf_mem_cache *c)
+{
+	unsigned int again;
 
 	bma_limbo_close(c);
-	again = bma_limbo_ripen(c);
-	if (again && !c->group->gp->driven) {
-		bma_gp_poll(c->group->gp, true);
-		again = bma_limbo_ripen(c);
-	}
-	if (again && !c->group->gp->driven) {
-		bma_gp_poll(c->group->gp, true);
-		again = bma_limbo_ripen(c);
-		if (again && !c->group->gp->driven) {
-			bma_gp_poll(c->group->gp, true);
-			again = bma_limbo_ripen(c);
-		}
-	}
+	again = ripen(c);
 	if (bma_world.round % TRIM_ROUNDS == 0)
 		trim(c);
 	again |= ttrace_step(c);
 	again |= bma_slab_step(c);
-	return again || bma_stack_first(&c->depot) || bma_stack_first(&c->partial);
+	if (bma_stack_first(&c->depot) || bma_stack_first(&c->partial))
+		again |= BMA_AGAIN;
+	return again;
 }
 
-static bool visit_group(struct bma_group *g)
+static unsigned int visit_group(struct bma_group *g)
 {
 	bool flush = port_load(&g->want_flush, relaxed) &&
 		     port_xchg(&g->want_flush, false, relaxed);
-	bool again = false;
+	unsigned int again = BMA_DONE;
 	uint32_t i;
 
 	for (i = 0; i < g->nr_cpus; i++)
@@ -210,10 +217,10 @@ static bool visit_group(struct bma_group *g)
 }
 
 /* Visit all groups; the dead ones come off the list. */
-static bool visit_groups(void)
+static unsigned int visit_groups(void)
 {
 	struct bma_group **link = &bma_world.groups, *g;
-	bool again = false;
+	unsigned int again = BMA_DONE;
 
 	while ((g = *link)) {
 		/* Acquire: pairs with bpf_mem_alloc_destroy()'s release; no call comes after it. */
@@ -224,7 +231,7 @@ static bool visit_groups(void)
 				*link = next;
 				continue;
 			}
-			again = true;
+			again |= BMA_AGAIN;
 		} else {
 			again |= visit_group(g);
 		}
@@ -245,11 +252,11 @@ static bool some_wanted(void)
 	return false;
 }
 
-bool bma_reclaim(void)
+unsigned int bma_reclaim(void)
 {
 	uint64_t flush = port_load(&bma_world.flushes_wanted, acquire);
 	struct bma_meta *meta = &bma_world.meta;
-	bool again;
+	unsigned int again;
 
 	bma_world.flush_all = flush != port_load(&bma_world.flushes_done, relaxed);
 	bma_world.flush_failed = false;

@@ -361,19 +361,33 @@ static void reclaim_obj(struct bpf_mem_cache *c, void *obj)
 		free_if_all_in(c, span);
 }
 
-/* Reclaimer: put back all objects in @chain's magazines, and free these. */
-void bma_slab_put_chain(struct bpf_mem_cache *c, struct bma_chain *chain)
+/* So much is put back at a time: who waits for the reclaimer's lock waits for no more. */
+#define PUT_BYTES ((size_t)PORT_MAGAZINE_BYTES << 11)
+
+/* Put back all of @m's objects, and free it. */
+static void put_magazine(struct bpf_mem_cache *c, struct bma_magazine *m)
+{
+	port_sub(&c->nr_ttrace, (int64_t)m->count, relaxed);
+	while (m->count)
+		reclaim_obj(c, bma_magazine_pop(c, m));
+	bma_magazine_free(m);
+	bma_world.meta.returned++;
+}
+
+/* Reclaimer: put back objects in @chain's magazines; true: there are more. */
+bool bma_slab_put_chain(struct bpf_mem_cache *c, struct bma_chain *chain)
 {
 	struct bma_magazine *m;
-	bma_handle_t h;
+	size_t bytes = 0;
 
-	for (h = chain->first; h; h = port_load(&m->next, relaxed)) {
-		m = bma_piece(h);
-		while (m->count)
-			reclaim_obj(c, bma_magazine_pop(c, m));
+	while (chain->first && bytes < PUT_BYTES) {
+		m = bma_piece(chain->first);
+		chain->first = port_load(&m->next, relaxed);
+		chain->objs -= m->count;
+		bytes += (size_t)m->count * c->size * c->nr_copies;
+		put_magazine(c, m);
 	}
-	port_sub(&c->nr_ttrace, (int64_t)chain->objs, relaxed);
-	bma_world.meta.returned += bma_chain_free(chain);
+	return chain->first;
 }
 
 /* Take back @obj with no magazine to put it in, until both grace periods have passed. */

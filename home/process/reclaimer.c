@@ -20,6 +20,8 @@
 #include "private.h"
 
 #define TICK_MS 25
+/* How long others have to take the lock between two rounds that follow each other. */
+#define TURN_US 50
 
 enum { RUNNING, TICKING, ASLEEP };
 
@@ -49,9 +51,9 @@ bool home_thread_start(const char *name, void *(*fn)(void *), void *arg)
 	return true;
 }
 
-static bool round_run(void)
+static unsigned int round_run(void)
 {
-	bool again;
+	unsigned int again;
 
 	home_lock(&role);
 	port_add(&begun, 1, seq_cst);
@@ -75,10 +77,17 @@ static void sleep_as(uint32_t how)
 
 static void *reclaimer(void *arg)
 {
+	unsigned int again;
+
 	(void)arg;
 	is_reclaimer = true;
-	for (;;)
-		sleep_as(round_run() ? TICKING : ASLEEP);
+	for (;;) {
+		again = round_run();
+		if (again & BMA_AT_ONCE)
+			home_sleep_us(TURN_US);
+		else
+			sleep_as(again ? TICKING : ASLEEP);
+	}
 	return NULL;
 }
 

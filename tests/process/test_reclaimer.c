@@ -20,7 +20,7 @@ static _Atomic unsigned int rounds, asked_again, concurrent;
 static _Atomic unsigned int slow_us;
 static _Atomic bool work;
 
-bool bma_reclaim(void)
+unsigned int bma_reclaim(void)
 {
 	must(port_add(&concurrent, 1, seq_cst) == 0);
 	sleep_us(port_load(&slow_us, relaxed));
@@ -28,9 +28,9 @@ bool bma_reclaim(void)
 	port_add(&rounds, 1, seq_cst);
 	must(port_sub(&concurrent, 1, seq_cst) == 1);
 	if (!port_load(&asked_again, relaxed))
-		return false;
+		return BMA_DONE;
 	port_sub(&asked_again, 1, relaxed);
-	return true;
+	return BMA_AGAIN;
 }
 
 /* Of the rest of core and of the home, what the linker asks for; nobody reads here. */
