@@ -75,6 +75,7 @@ struct bma_chain {
  *
  * @state: BMA_SPAN_LISTED, it is on the cache's partial_spans or held by who popped it there;
  *	   BMA_SPAN_DEAD, its memory is gone, and who takes LISTED away puts it on dead_spans.
+ * @base: NULL if it has no memory.
  * @nr_free: bits set in the free map; @hint: a word of it that had some.  The map decides.
  * @map: three bitmaps of the cache's map_words each: free (any), freed with no memory for a
  *	magazine (any: set; reclaimer: take), and those of them that wait for readers (reclaimer).

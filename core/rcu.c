@@ -174,8 +174,12 @@ struct bpf_rcu_reader_ *bpf_rcu_reader_new_(void)
 		port_yield();
 	/* A handler may have been here meanwhile; then its record is ours, and this one is free. */
 	if (__atomic_compare_exchange_n(&bpf_rcu_this_reader_, &none, r, false, __ATOMIC_RELAXED,
-					__ATOMIC_RELAXED))
+					__ATOMIC_RELAXED)) {
+		/* Or it forked, and we are somebody else. */
+		if (port_thread_id() != self)
+			change_owner(r, port_load(shared(&r->owner), relaxed), port_thread_id());
 		return r;
+	}
 	if (none != r)
 		change_owner(r, port_load(shared(&r->owner), relaxed), 0);
 	return none;
@@ -203,14 +207,18 @@ static bool bury(struct bpf_rcu_reader_ *r)
  */
 void bma_readers_forked(uint32_t before)
 {
+	uint32_t self = port_thread_id(), thread;
 	struct bpf_rcu_reader_ *r;
 	uint64_t owner;
 
 	for (r = port_load(&readers->records, relaxed); r; r = r->next) {
 		owner = port_load(shared(&r->owner), relaxed);
-		if (r == bpf_rcu_this_reader_ || thread_of(owner) == before) {
-			change_owner(r, owner, port_thread_id());
-		} else if (thread_of(owner) != (before | BURYING)) {
+		thread = thread_of(owner);
+		if (r == bpf_rcu_this_reader_ || thread == before) {
+			change_owner(r, owner, self);
+		} else if (thread == (before | BURYING)) {
+			change_owner(r, owner, self | BURYING);
+		} else {
 			clear(r);
 			change_owner(r, owner, 0);
 		}

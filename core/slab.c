@@ -108,6 +108,7 @@ static struct bma_span *desc_new(struct bpf_mem_cache *c)
 	if (!span)
 		return NULL;
 	span->cache = c;
+	span->base = NULL;
 	port_store(&span->state, BMA_SPAN_DEAD, relaxed);
 	head = port_load(&c->all_spans, relaxed);
 	do
@@ -140,6 +141,7 @@ static bool span_map(struct bpf_mem_cache *c, struct bma_span *span)
 	if (bma_pagemap_set(span->base, c->span_bytes, c, span))
 		return true;
 	port_pages_free(span->base, pages_bytes(c));
+	span->base = NULL;
 	return false;
 }
 
@@ -168,6 +170,7 @@ static void span_unmap(struct bpf_mem_cache *c, struct bma_span *span)
 {
 	bma_pagemap_set(span->base, c->span_bytes, NULL, NULL);
 	port_pages_free(span->base, pages_bytes(c));
+	span->base = NULL;
 	bma_uncharge(c->group, pages_bytes(c));
 	port_sub(&c->nr_spans, 1, relaxed);
 }
@@ -503,9 +506,11 @@ void bma_slab_destroy(struct bpf_mem_cache *c)
 		destruct_chain(c);
 		for_each_span(c, destruct_deferred);
 	}
-	for_each_span(c, span_unmap);
 	for (span = first_span(c); span; span = next) {
 		next = next_span(span);
+		/* Also one that was being made by a thread that is no more. */
+		if (span->base)
+			span_unmap(c, span);
 		bma_meta_free(span, desc_class(c));
 	}
 	port_store(&c->all_spans, 0, relaxed);

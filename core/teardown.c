@@ -124,6 +124,8 @@ static void free_group(struct bma_group *g)
 	for (i = 0; i < g->nr_caches; i++)
 		free_cache(&g->caches[i]);
 	free_cpus(g);
+	/* What a thread charged and did not live to take. */
+	bma_uncharge(g, port_load(&g->bytes_charged, relaxed));
 	if (g->dtor_ctx_free)
 		g->dtor_ctx_free(g->dtor_ctx);
 	obj_cgroup_put(port_load(&g->objcg, relaxed));
