@@ -77,8 +77,9 @@ static void clear(struct bpf_rcu_reader_ *r)
 {
 	unsigned int i;
 
+	/* Acquire, of LEAVE: who reads our 0 comes after the sections of who is gone, too. */
 	for (i = 0; i < BPF_RCU_DOMAINS_; i++)
-		port_store(shared(&r->word[i]), 0, release);
+		port_xchg(shared(&r->word[i]), 0, acq_rel);
 }
 
 static uint32_t thread_of(uint64_t owner)
