@@ -10,6 +10,7 @@
 static const struct command *const commands[] = {
 	&demo_command,
 	&bench_command,
+	&torture_command,
 };
 
 static enum exit_code print_help(void)

@@ -33,6 +33,7 @@ struct command {
 
 extern const struct command demo_command;
 extern const struct command bench_command;
+extern const struct command torture_command;
 
 /* The name that complain() puts first; kept, not copied. */
 void set_tool_name(const char *name);
