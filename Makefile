@@ -7,6 +7,8 @@ PYTHON ?= python3
 SETUP ?=
 # For `make demo`: the files whose words are counted; without any, the licence texts of Debian.
 FILES ?=
+# For `make torture`: seconds.
+TIME ?= 600
 
 all: build/build.ninja
 	@ninja -C build --quiet product
@@ -16,6 +18,8 @@ help:
 	@echo 'make demo       count words with N threads, with bma and with malloc (FILES="..." for your own)'
 	@echo 'make check      every test, also under sanitizers, and the rules of the house'
 	@echo '                (BMA_TEST_LONG=1 for the long runs too, which take many minutes)'
+	@echo 'make torture    bma torture in every way for TIME seconds (600), then the long forms of the tests'
+	@echo 'make torture-fail  break the library in several ways, and see that torture finds each'
 	@echo 'make install    put it in place (DESTDIR=..., and SETUP="--prefix=..." at the first make)'
 	@echo 'make format     have clang-format lay out every .c and .h'
 	@echo 'make clean      remove every build directory'
@@ -35,6 +39,14 @@ check:
 	@sh scripts/deps build demo check
 	@$(PYTHON) scripts/check
 
+torture: all
+	@sh scripts/deps build demo check
+	@$(PYTHON) scripts/torture --long $(TIME)
+
+torture-fail: all
+	@sh scripts/deps build demo check
+	@$(PYTHON) scripts/torture-fail
+
 # Programs linked with the new library find it at once where it is in the linker's path.
 install: all
 	@DESTDIR='$(DESTDIR)' meson install -C build --no-rebuild --quiet
@@ -44,6 +56,6 @@ format:
 	@$(PYTHON) scripts/house --fix-format
 
 clean:
-	rm -rf build build-asan build-clang
+	rm -rf build build-*
 
-.PHONY: all help demo check install format clean
+.PHONY: all help demo check torture torture-fail install format clean
