@@ -7,7 +7,7 @@
  * elements.  Updaters put new elements in the place of old ones and free these with free_rcu; readers
  * hold elements for a while and verify that what they hold stays what it was.  Disturbers send
  * signals whose handlers do the same, move threads between CPUs, stay inside sections, start threads
- * that end at once, fork, make and destroy allocators, set limits, and wait for grace periods.
+ * that end at once, fork, make and destroy allocators, set limits, wait for grace periods, and race.
  * Calls of the system fail.
  *
  * How to read the output.
@@ -83,6 +83,7 @@ static const struct option long_options[] = {
 	{ "allocators", required_argument, NULL, OPTION_DISTURBER + ALLOCATORS },
 	{ "limits", required_argument, NULL, OPTION_DISTURBER + LIMITS },
 	{ "wait", required_argument, NULL, OPTION_DISTURBER + WAIT },
+	{ "sprint", required_argument, NULL, OPTION_DISTURBER + SPRINT },
 	{ "phase", required_argument, NULL, OPTION_PHASE },
 	{ NULL, 0, NULL, 0 },
 };
@@ -114,7 +115,8 @@ static void print_help(void)
 	       "  --fork N       fork\n"
 	       "  --allocators N make allocators, and destroy them with readers inside\n"
 	       "  --limits N     change limits of what may wait for readers\n"
-	       "  --wait N       wait for grace periods, in every way, and for callbacks\n",
+	       "  --wait N       wait for grace periods, in every way, and for callbacks\n"
+	       "  --sprint N     race without pause, two threads each\n",
 	       MIN_SIZE, MAX_SIZE, MAX_DISTURBERS);
 }
 

@@ -10,6 +10,7 @@
  *   torture_update.c   updaters: publish, retire, and use objects of their own
  *   torture_read.c     readers of each kind, short and long
  *   torture_wait.c     who waits for grace periods: synchronize, barrier, callbacks
+ *   torture_sprint.c   a reader and an updater that race without pause
  *   torture_disturb.c  signals, migration, threads that come and go
  *   torture_alloc.c    allocators that come and go, limits
  *   torture_fork.c     forks
@@ -38,7 +39,18 @@ struct rcu_flavor_struct;
 enum kind { OWN, TRACE, MEMB, MB, QSBR, BP, NR_KINDS };
 
 /* Who makes it hard, each so many threads. */
-enum disturber { SIGNALS, MIGRATE, STALL, CHURN, FORK, ALLOCATORS, LIMITS, WAIT, NR_DISTURBERS };
+enum disturber {
+	SIGNALS,
+	MIGRATE,
+	STALL,
+	CHURN,
+	FORK,
+	ALLOCATORS,
+	LIMITS,
+	WAIT,
+	SPRINT,
+	NR_DISTURBERS
+};
 
 /* Calls to the system that fail. */
 enum fault { FAULT_MMAP, FAULT_THREAD, FAULT_MEMBARRIER, NR_FAULTS };
@@ -302,7 +314,7 @@ void section_leave(const struct kind_state *kind);
 /* A read section; @longest: how long to stay, about, in us, if it is a long one. */
 void read_section(struct kind_state *kind, uint64_t *random, unsigned int longest);
 
-/* torture_wait.c, torture_disturb.c, torture_alloc.c, torture_fork.c */
+/* torture_wait.c, torture_sprint.c, torture_disturb.c, torture_alloc.c, torture_fork.c */
 void *run_wait(void *thread);
 bool callbacks_done(void);
 void *run_signals(void *thread);
@@ -312,5 +324,6 @@ void *run_churn(void *thread);
 void *run_allocators(void *thread);
 void *run_limits(void *thread);
 void *run_fork(void *thread);
+void *run_sprint(void *thread);
 
 #endif /* BMA_TORTURE_H */

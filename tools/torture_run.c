@@ -53,14 +53,15 @@ static const struct rcu_flavor_struct *const flavors[NR_KINDS] = {
 };
 
 const char *const disturber_names[NR_DISTURBERS] = {
-	[SIGNALS] = "signals", [MIGRATE] = "migrate",	    [STALL] = "stall",	 [CHURN] = "churn",
-	[FORK] = "fork",       [ALLOCATORS] = "allocators", [LIMITS] = "limits", [WAIT] = "wait",
+	[SIGNALS] = "signals", [MIGRATE] = "migrate", [STALL] = "stall",
+	[CHURN] = "churn",     [FORK] = "fork",	      [ALLOCATORS] = "allocators",
+	[LIMITS] = "limits",   [WAIT] = "wait",	      [SPRINT] = "sprint",
 };
 
 static void *(*const disturber_mains[NR_DISTURBERS])(void *) = {
 	[SIGNALS] = run_signals, [MIGRATE] = run_migrate, [STALL] = run_stall,
 	[CHURN] = run_churn,	 [FORK] = run_fork,	  [ALLOCATORS] = run_allocators,
-	[LIMITS] = run_limits,	 [WAIT] = run_wait,
+	[LIMITS] = run_limits,	 [WAIT] = run_wait,	  [SPRINT] = run_sprint,
 };
 
 struct torture torture;

@@ -16,7 +16,7 @@ struct callback {
 	struct bpf_rcu_head head; /* first */
 	struct kind_state *kind;
 	struct element *e;
-	_Atomic bool queued;
+	_Atomic unsigned int queued; /* by whom: 1 + number of the thread; 0: nobody */
 };
 
 static struct callback callbacks[NR_CALLBACKS];
@@ -34,16 +34,16 @@ static void called(struct bpf_rcu_head *head)
 	struct callback *cb = (struct callback *)head;
 
 	grace_period_over(cb->kind, cb->e);
-	atomic_store(&cb->queued, false);
+	atomic_store(&cb->queued, 0);
 }
 
-static bool queue(struct kind_state *kind, struct element *e)
+static bool queue(const struct torture_thread *t, struct kind_state *kind, struct element *e)
 {
-	bool none;
+	unsigned int none;
 
 	for (struct callback *cb = callbacks; cb < callbacks + NR_CALLBACKS; cb++) {
-		none = false;
-		if (!atomic_compare_exchange_strong(&cb->queued, &none, true))
+		none = 0;
+		if (!atomic_compare_exchange_strong(&cb->queued, &none, 1 + t->nr))
 			continue;
 		cb->kind = kind;
 		cb->e = e;
@@ -79,8 +79,9 @@ static void poll_to_the_end(const struct kind_state *kind, uint64_t *random)
 	}
 }
 
-static void wait_and_free(struct kind_state *kind, uint64_t *random)
+static void wait_and_free(struct torture_thread *t, struct kind_state *kind)
 {
+	uint64_t *random = &t->random;
 	struct element *e = element_get(&kind->pool, GFP_KERNEL, random);
 
 	if (!e)
@@ -89,7 +90,7 @@ static void wait_and_free(struct kind_state *kind, uint64_t *random)
 	if (!e)
 		return;
 	elements_retired(kind, &e, 1, false);
-	if (one_in(2, random) && queue(kind, e))
+	if (one_in(2, random) && queue(t, kind, e))
 		return;
 	if (one_in(2, random))
 		synchronize(kind);
@@ -98,18 +99,15 @@ static void wait_and_free(struct kind_state *kind, uint64_t *random)
 	grace_period_over(kind, e);
 }
 
-/* With one thread that queues, what it queued before the barrier it finds called behind it. */
+/* Behind the barrier all has been called that this thread queued before. */
 static void barrier(const struct torture_thread *t)
 {
-	unsigned int i;
+	struct callback *cb;
 
 	bpf_rcu_barrier();
-	if (torture.params->disturbers[WAIT] > 1 || !going(t))
-		return;
-	for (i = 0; i < NR_CALLBACKS; i++)
-		if (callbacks[i].kind && callbacks[i].kind->kind == OWN &&
-		    atomic_load(&callbacks[i].queued))
-			torture_fail(F_CALLBACK, "callback %u has not been called", i);
+	for (cb = callbacks; cb < callbacks + NR_CALLBACKS; cb++)
+		if (atomic_load(&cb->queued) == 1 + t->nr && cb->kind->kind == OWN)
+			torture_fail(F_CALLBACK, "of thread %u", t->nr);
 }
 
 bool callbacks_done(void)
@@ -128,7 +126,7 @@ void *run_wait(void *arg)
 	while (going(t)) {
 		kind = any_kind(&t->random);
 		if (!kind->flavor)
-			wait_and_free(kind, &t->random);
+			wait_and_free(t, kind);
 		if (one_in(4, &t->random))
 			barrier(t);
 		count_disturbance(WAIT);
