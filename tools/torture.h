@@ -271,7 +271,7 @@ static inline void count(_Atomic uint64_t *counter, uint64_t n)
 void torture_fail(enum failure what, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int pool_init(struct pool *pool, enum kind kind, uint64_t serial, size_t size, bool sized);
 /* An element of the caller's own, claimed and stamped; NULL where that may be. */
-struct element *element_get(struct pool *pool, gfp_t flags, uint64_t *random);
+struct element *element_get(struct pool *pool, gfp_t flags);
 /* Is it as its owner, or who published it, left it? */
 void element_check(const struct element *e, const struct pool *pool, const char *who);
 void element_free(struct pool *pool, struct element *e);

@@ -82,13 +82,13 @@ static bool open_pool(struct pool *pool, enum kind kind, uint64_t *random)
 	return true;
 }
 
-/* Into each of the short-lived slots another element; what was there goes, free'd if @reuse. */
-static void replace_all(struct kind_state *kind, struct pool *pool, uint64_t *random)
+/* Into each of the short-lived slots another element. */
+static void replace_all(struct kind_state *kind, struct pool *pool)
 {
 	struct element *old;
 
 	for (unsigned int i = NR_OWN_SLOTS; i < NR_SLOTS; i++) {
-		old = element_publish(&kind->slots[i], element_get(pool, GFP_NOWAIT, random));
+		old = element_publish(&kind->slots[i], element_get(pool, GFP_NOWAIT));
 		if (!old)
 			continue;
 		elements_retired(kind, &old, 1, false);
@@ -121,7 +121,7 @@ static void live(struct kind_state *kind, struct pool *pool, uint64_t *random)
 	unsigned int rounds = kind->kind == TRACE ? 1 : 1 + below(MAX_ROUNDS, random);
 
 	while (rounds--) {
-		replace_all(kind, pool, random);
+		replace_all(kind, pool);
 		nap_us(below(2000, random));
 	}
 	unlink_all(kind, pool);
@@ -210,7 +210,7 @@ static void hog(struct kind_state *kind, uint64_t *random)
 
 	if (atomic_exchange(&busy, true))
 		return;
-	for (; n < nr && (own[n] = element_get(&kind->pool, GFP_NOWAIT, random)); n++)
+	for (; n < nr && (own[n] = element_get(&kind->pool, GFP_NOWAIT)); n++)
 		;
 	nap_us(below(2000, random));
 	while (n--) {

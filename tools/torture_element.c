@@ -125,13 +125,12 @@ static void claim(struct pool *pool, struct element *e, uint64_t generation)
 	poke(&e->magic, pool->magic);
 }
 
-struct element *element_get(struct pool *pool, gfp_t flags, uint64_t *random)
+struct element *element_get(struct pool *pool, gfp_t flags)
 {
 	uint64_t generation;
 	struct element *e = allocate(pool, flags);
 	size_t i;
 
-	(void)random;
 	if (!e) {
 		refused(pool);
 		return NULL;

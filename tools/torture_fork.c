@@ -27,7 +27,7 @@ static void use_allocator(uint64_t *random)
 
 	if (pool_init(&pool, OWN, 0, MIN_SIZE + 8 * below(100, random), false))
 		return;
-	e = element_get(&pool, GFP_KERNEL, random);
+	e = element_get(&pool, GFP_KERNEL);
 	if (e)
 		element_free_rcu(&pool, e);
 	bpf_mem_alloc_destroy(&pool.ma);

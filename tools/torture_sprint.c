@@ -98,7 +98,7 @@ static void sprint(struct torture_thread *t, struct sprint *s)
 
 	atomic_store(&s->running, true);
 	while (going(t) && now_ns() - start_ns < SPRINT_NS) {
-		e = element_get(&s->own->pool, 0, &t->random);
+		e = element_get(&s->own->pool, 0);
 		if (e)
 			replace(s, e);
 	}

@@ -49,7 +49,7 @@ static unsigned int replace(struct kind_state *kind, uint64_t *random, bool proc
 	unsigned int n = 0;
 
 	while (nr--) {
-		e = element_get(&kind->pool, any_flags(process, random), random);
+		e = element_get(&kind->pool, any_flags(process, random));
 		if (!e)
 			break;
 		e = element_publish(&kind->slots[below(NR_OWN_SLOTS, random)], e);
@@ -77,8 +77,7 @@ static void burst(struct kind_state *kind, uint64_t *random, unsigned int nr, bo
 	unsigned int i, n;
 
 	for (n = 0; n < nr; n++) {
-		own[n] = element_get(&kind->pool, any_flags(process && one_in(8, random), random),
-				     random);
+		own[n] = element_get(&kind->pool, any_flags(process && one_in(8, random), random));
 		if (!own[n])
 			break;
 	}
@@ -170,7 +169,7 @@ static void keep(struct updater *u)
 		element_check(*place, &u->kind->pool, "who kept it");
 		element_free(&u->kind->pool, *place);
 	}
-	*place = element_get(&u->kind->pool, 0, &u->thread->random);
+	*place = element_get(&u->kind->pool, 0);
 }
 
 static void pause_at_times(uint64_t *random)

@@ -82,7 +82,7 @@ static void poll_to_the_end(const struct kind_state *kind, uint64_t *random)
 static void wait_and_free(struct torture_thread *t, struct kind_state *kind)
 {
 	uint64_t *random = &t->random;
-	struct element *e = element_get(&kind->pool, GFP_KERNEL, random);
+	struct element *e = element_get(&kind->pool, GFP_KERNEL);
 
 	if (!e)
 		return;
