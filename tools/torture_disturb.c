@@ -75,6 +75,7 @@ void *run_signals(void *arg)
 	return NULL;
 }
 
+/* The affinity of who disturbs is the one that the process was given. */
 static void move(pid_t tid, uint64_t *random)
 {
 	unsigned int i, nr = usable_cpus();
@@ -82,10 +83,10 @@ static void move(pid_t tid, uint64_t *random)
 
 	CPU_ZERO(&set);
 	for (i = 0; i < nr; i++)
-		CPU_SET(i, &set);
+		CPU_SET(usable_cpu(i), &set);
 	if (!one_in(4, random)) {
 		CPU_ZERO(&set);
-		CPU_SET(below(nr, random), &set);
+		CPU_SET(usable_cpu(below(nr, random)), &set);
 	}
 	sched_setaffinity(tid, sizeof(set), &set);
 }
