@@ -2,7 +2,7 @@
 /*
  * home.h - core's home in a Linux process; see port.h for what each entry promises
  *
- *	slots.c		this CPU's magazines: restartable sequences, or else a try-lock
+ *	slots.c		this CPU's magazines: restartable sequences (sequences.h), or a try-lock
  *	pages.c		memory, from mmap
  *	flavors.c	grace periods of liburcu's flavours, each driven by a thread
  *	readers.c	what core's own readers need
@@ -39,9 +39,9 @@
 #endif
 #endif
 
-#if defined(__x86_64__) && !defined(HOME_TSAN)
+#if (defined(__x86_64__) || defined(__aarch64__)) && !defined(HOME_TSAN)
 #define HOME_RSEQ 1
-#include "rseq-x86_64.h"
+#include "sequences.h"
 #else
 #define HOME_RSEQ 0
 #endif

@@ -1,39 +1,15 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * rseq-x86_64.h - the three restartable sequences
- *
- * The name of each is its pseudo-code.  The kernel restarts a sequence (jumps to its abort label)
- * when the thread was preempted, migrated or given a signal between label 1, behind which rseq_cs
- * is set, and label 2, behind the final store.  So the sequence runs as a whole on one CPU, or its
- * final store is not made.  What it stores before the final store must do no harm: push writes an
- * entry above the top.
- *
- * No other CPU writes a block, but for the reclaimer, which first swaps the block's pointer and
- * then has membarrier restart the sequences that may have read the old one (slots.c).
- *
- * Registers: the thread pointer is %fs; @rseq is the offset of its struct rseq (cpu_id at 4,
- * rseq_cs at 8).  All labels are local to the asm; the table of sequences is where debuggers look
- * for it.
+ * rseq-x86_64.h - those of sequences.h for x86-64, where the thread pointer is %fs
  */
 #ifndef BMA_HOME_RSEQ_X86_64_H
 #define BMA_HOME_RSEQ_X86_64_H
 
-#define RSEQ_STR_(x) #x
-#define RSEQ_STR(x) RSEQ_STR_(x)
-
-/* A descriptor of the sequence from 1 to 2 with abort 4, and where it can be left. */
-#define RSEQ_TABLE                                                                                 \
-	".pushsection __rseq_cs, \"aw\"\n\t"                                                       \
-	".balign 32\n\t"                                                                           \
-	"3:\n\t"                                                                                   \
-	".long 0, 0\n\t"                                                                           \
-	".quad 1f, 2f - 1f, 4f\n\t"                                                                \
-	".popsection\n\t"                                                                          \
-	".pushsection __rseq_cs_ptr_array, \"aw\"\n\t"                                             \
-	".quad 3b\n\t"                                                                             \
-	".popsection\n\t"
+/* As a constant, for tests: what precedes an abort label, as a thread registers it. */
+#define RSEQ_SIGNATURE 0x53053053u
 
 #define RSEQ_BEGIN                                                                                 \
+	"5:\n\t"                                                                                   \
 	"lea 3b(%%rip), %[tmp]\n\t"                                                                \
 	"mov %[tmp], %%fs:8(%[rseq])\n\t"                                                          \
 	"1:\n\t"                                                                                   \
@@ -54,13 +30,14 @@ static inline void *rseq_if_below_top_pop_it(void *cpus, ptrdiff_t rseq, size_t 
 {
 	void *tmp, *top, *obj;
 
-	__asm__ __volatile__(RSEQ_TABLE "5:\n\t" RSEQ_BEGIN "mov (%[tmp], %[offset]), %[top]\n\t"
-					"mov -8(%[top]), %[obj]\n\t"
-					"test %[obj], %[obj]\n\t"
-					"jz 2f\n\t"
-					"sub $8, %[top]\n\t"
-					"mov %[top], (%[tmp], %[offset])\n\t" /* final store */
-					"2:\n\t" RSEQ_ABORT
+	__asm__ __volatile__(RSEQ_TABLE RSEQ_BEGIN
+			     "mov (%[tmp], %[offset]), %[top]\n\t"
+			     "mov -8(%[top]), %[obj]\n\t"
+			     "test %[obj], %[obj]\n\t"
+			     "jz 2f\n\t"
+			     "sub $8, %[top]\n\t"
+			     "mov %[top], (%[tmp], %[offset])\n\t" /* final store */
+			     "2:\n\t" RSEQ_ABORT
 			     : [tmp] "=&r"(tmp), [top] "=&r"(top), [obj] "=&r"(obj)
 			     : [cpus] "r"(cpus), [rseq] "r"(rseq), [offset] "r"(offset)
 			     : "memory", "cc");
@@ -72,14 +49,14 @@ static inline bool rseq_if_not_end_push(void *cpus, ptrdiff_t rseq, size_t offse
 {
 	void *tmp, *top;
 
-	__asm__ __volatile__ goto(RSEQ_TABLE "5:\n\t" RSEQ_BEGIN
-					     "mov (%[tmp], %[offset]), %[top]\n\t"
-					     "test %[mask], %[top]\n\t"
-					     "jz %l[end]\n\t"
-					     "mov %[obj], (%[top])\n\t"
-					     "add $8, %[top]\n\t"
-					     "mov %[top], (%[tmp], %[offset])\n\t" /* final store */
-					     "2:\n\t" RSEQ_ABORT
+	__asm__ __volatile__ goto(RSEQ_TABLE RSEQ_EXIT(end) RSEQ_BEGIN
+				  "mov (%[tmp], %[offset]), %[top]\n\t"
+				  "test %[mask], %[top]\n\t"
+				  "jz %l[end]\n\t"
+				  "mov %[obj], (%[top])\n\t"
+				  "add $8, %[top]\n\t"
+				  "mov %[top], (%[tmp], %[offset])\n\t" /* final store */
+				  "2:\n\t" RSEQ_ABORT
 				  : [tmp] "=&r"(tmp), [top] "=&r"(top)
 				  : [cpus] "r"(cpus), [rseq] "r"(rseq), [offset] "r"(offset),
 				    [obj] "r"(obj), [mask] "i"(PORT_MAGAZINE_BYTES - 1)
@@ -96,12 +73,13 @@ static inline bool rseq_if_ours_and_equal_store(void *cpus, ptrdiff_t rseq, void
 {
 	void *tmp;
 
-	__asm__ __volatile__ goto(RSEQ_TABLE "5:\n\t" RSEQ_BEGIN "cmp %[tmp], %[block]\n\t"
-					     "jne %l[fail]\n\t"
-					     "cmp %[old], (%[tmp], %[offset])\n\t"
-					     "jne %l[fail]\n\t"
-					     "mov %[new], (%[tmp], %[offset])\n\t" /* final store */
-					     "2:\n\t" RSEQ_ABORT
+	__asm__ __volatile__ goto(RSEQ_TABLE RSEQ_EXIT(fail) RSEQ_BEGIN
+				  "cmp %[tmp], %[block]\n\t"
+				  "jne %l[fail]\n\t"
+				  "cmp %[old], (%[tmp], %[offset])\n\t"
+				  "jne %l[fail]\n\t"
+				  "mov %[new], (%[tmp], %[offset])\n\t" /* final store */
+				  "2:\n\t" RSEQ_ABORT
 				  : [tmp] "=&r"(tmp)
 				  : [cpus] "r"(cpus), [rseq] "r"(rseq), [block] "r"(block),
 				    [offset] "r"(offset), [old] "r"(old), [new] "r"(new)
@@ -110,6 +88,15 @@ static inline bool rseq_if_ours_and_equal_store(void *cpus, ptrdiff_t rseq, void
 	return true;
 fail:
 	return false;
+}
+
+/* The CPU of this thread, as the kernel keeps it; negative if the thread is not registered. */
+static inline int rseq_cpu_id(ptrdiff_t rseq)
+{
+	int cpu;
+
+	__asm__ __volatile__("movl %%fs:4(%1), %0" : "=r"(cpu) : "r"(rseq));
+	return cpu;
 }
 
 #endif /* BMA_HOME_RSEQ_X86_64_H */

@@ -5,7 +5,7 @@
  * Problem: take from and add to this CPU's magazine in a few nanoseconds, with preemption,
  * migration and signals at any point, and let the reclaimer take a CPU's magazines from outside.
  *
- * Idea: restartable sequences (rseq-x86_64.h).  A sequence reads cpus[cpu] and makes one store into
+ * Idea: restartable sequences (sequences.h).  A sequence reads cpus[cpu] and makes one store into
  * that block.  The reclaimer swaps the pointer and then has the kernel restart whatever sequence
  * runs on that CPU; after that nobody has the old block.  No state is shown in which a CPU cannot
  * work.
@@ -49,19 +49,6 @@ static int membarrier(int cmd, unsigned int flags, int cpu)
 	return ret;
 }
 
-/* The thread's current CPU, from where the kernel keeps it; negative if it is not registered. */
-static int rseq_cpu(void)
-{
-#if HOME_RSEQ
-	int cpu;
-
-	__asm__ __volatile__("movl %%fs:4(%1), %0" : "=r"(cpu) : "r"(home_rseq_offset));
-	return cpu;
-#else
-	return -1;
-#endif
-}
-
 /* The kernel's list of possible CPUs ends with the highest: "0-3,8-11". */
 static unsigned int possible_cpus(void)
 {
@@ -100,7 +87,11 @@ unsigned int port_nr_cpus(void)
 
 unsigned int port_cpu(void)
 {
-	int cpu = home_rseq_offset ? rseq_cpu() : sched_getcpu();
+#if HOME_RSEQ
+	int cpu = home_rseq_offset ? rseq_cpu_id(home_rseq_offset) : sched_getcpu();
+#else
+	int cpu = sched_getcpu();
+#endif
 
 	return cpu < 0 || (unsigned int)cpu >= nr_cpus ? 0 : (unsigned int)cpu;
 }
