@@ -59,7 +59,7 @@ struct bpf_rcu_reader_ *bpf_rcu_reader_new_(void);
 static inline void bpf_rcu_reader_barrier_(void)
 {
 	if (__builtin_expect(bpf_rcu_readers_fence_, 0))
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		__sync_synchronize(); /* __atomic_thread_fence(), without gcc's -Wtsan */
 	else
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
