@@ -38,6 +38,9 @@ void home_stay_loaded(void);
 ssize_t home_read_file(const char *path, char *buf, size_t size);
 void home_write(const char *text);
 
+/* slots.c */
+unsigned int home_possible_cpus(const char *path);
+
 /* Sleep while *word is @value, at most @ms (0: for ever); wake all who do. */
 void home_futex_wait(_Atomic uint32_t *word, uint32_t value, unsigned int ms);
 void home_futex_wake(_Atomic uint32_t *word);

@@ -28,7 +28,6 @@
 #include <linux/membarrier.h>
 #include <sched.h>
 #include <sys/syscall.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "port.h"
@@ -49,27 +48,61 @@ static int membarrier(int cmd, unsigned int flags, int cpu)
 	return ret;
 }
 
-/* The kernel's list of possible CPUs ends with the highest: "0-3,8-11". */
-static unsigned int possible_cpus(void)
+/* One more than the last number in the kernel's list of CPUs, "0-3,8-11"; 0 if there is none. */
+static unsigned int listed_cpus(const char *path)
 {
 	char buf[4096];
-	unsigned int last = 0, i;
-	ssize_t len = home_read_file("/sys/devices/system/cpu/possible", buf, sizeof(buf));
+	unsigned int number = 0, nr = 0;
+	ssize_t len = home_read_file(path, buf, sizeof(buf)), i;
 
-	if (len <= 0)
-		return (unsigned int)get_nprocs_conf();
-	for (i = 0; i < (unsigned int)len; i++) {
-		if (buf[i] >= '0' && buf[i] <= '9')
-			last = last * 10 + (unsigned int)(buf[i] - '0');
-		else if (buf[i] != '\n')
-			last = 0;
+	for (i = 0; i < len; i++) {
+		if (buf[i] >= '0' && buf[i] <= '9') {
+			number = number * 10 + (unsigned int)(buf[i] - '0');
+			nr = number + 1;
+		} else {
+			number = 0;
+		}
 	}
-	return last + 1;
+	return len < (ssize_t)sizeof(buf) ? nr : 0;
+}
+
+/*
+ * For how many CPUs the kernel's masks have room, which glibc does not tell, and in *@last the
+ * highest that this thread may use; 0 if the kernel does not say.
+ */
+static unsigned int mask_cpus(unsigned int *last)
+{
+	unsigned long mask[512];
+	int saved = errno;
+	long len = syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask), i;
+
+	errno = saved;
+	*last = 0;
+	for (i = 0; i < len * 8; i++)
+		if (mask[i / 64] >> i % 64 & 1)
+			*last = (unsigned int)i;
+	return len > 0 ? (unsigned int)len * 8 : 0;
+}
+
+/*
+ * Above every CPU's number, as sequences do not look; 0 if that is not to be had.  The list is exact,
+ * but there may be none, or a container's own: then what the kernel has room for, which is more.
+ */
+unsigned int home_possible_cpus(const char *path)
+{
+	unsigned int listed = listed_cpus(path), last, room = mask_cpus(&last);
+
+	return listed > last ? listed : room;
 }
 
 void home_slots_init(void)
 {
-	nr_cpus = possible_cpus();
+	unsigned int possible = home_possible_cpus("/sys/devices/system/cpu/possible");
+
+	/* Else all are taken for one CPU, which the fallback can. */
+	if (!possible)
+		return;
+	nr_cpus = possible;
 #if HOME_RSEQ && __has_include(<sys/rseq.h>)
 	if (!__rseq_size)
 		return;
