@@ -69,7 +69,11 @@ void home_lock_forked(struct home_lock *lock, bool ours)
 
 	if (!ours)
 		lock->depth = 0;
-	lock->mutex = fresh.mutex;
+	/* It fails, as the mutex knows us by the other number; but TSan keeps a book of its own. */
 	for (i = 0; i < lock->depth; i++)
-		pthread_mutex_lock(&lock->mutex);
+		pthread_mutex_unlock(&lock->mutex);
+	lock->mutex = fresh.mutex;
+	/* Nobody else is there: it is to be had, and the order of locks does not matter. */
+	for (i = 0; i < lock->depth; i++)
+		pthread_mutex_trylock(&lock->mutex);
 }
