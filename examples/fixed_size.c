@@ -4,6 +4,7 @@
  *
  *	cc fixed_size.c $(pkg-config --cflags --libs bma liburcu) -o fixed_size
  */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <urcu.h> /* before bma: bpf_mem_alloc_init() takes its readers for this flavour's */
 #include <bma/bpf_mem_alloc.h>
@@ -13,13 +14,13 @@ struct route {
 };
 
 static struct route *current_route; /* what readers see; never changed, only replaced */
-static int stop;
+static atomic_int stop;
 
 /* Count the routes that are not as they were published. */
 static void *reader(void *torn)
 {
 	rcu_register_thread();
-	while (!uatomic_read(&stop)) {
+	while (!atomic_load(&stop)) {
 		rcu_read_lock();
 		struct route *r = rcu_dereference(current_route);
 		*(unsigned long *)torn += r && r->check != (r->version ^ r->hops);
@@ -50,7 +51,7 @@ int main(void)
 		/* The reader may still look at the old one: it is reused after a grace period. */
 		bpf_mem_cache_free_rcu(&ma, old);
 	}
-	uatomic_set(&stop, 1);
+	atomic_store(&stop, 1);
 	pthread_join(thread, NULL);
 	printf("route replaced %lu times, torn routes seen: %lu\n", version - 1, torn);
 	bpf_mem_cache_free_rcu(&ma, current_route);

@@ -154,10 +154,13 @@ static bool queue_one(void)
 
 static void on_timer(int sig)
 {
+	int saved = errno;
+
 	(void)sig;
 	errno = 78;
 	queue_one();
 	must(errno == 78);
+	errno = saved;
 }
 
 static void *queue_many(void *arg)

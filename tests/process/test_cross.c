@@ -109,7 +109,7 @@ static void cross_with(void (*fn)(struct bpf_mem_alloc *ma, void *obj))
 	static struct cross c;
 
 	if (nr_cpus_here() < 2)
-		skip();
+		skip_because("one CPU");
 	c.free = fn;
 	assert_true(in_child(cross, &c));
 }

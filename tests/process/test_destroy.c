@@ -174,7 +174,7 @@ static void test_without_threads(void **state)
 {
 	(void)state;
 	if (TEST_ASAN || TEST_TSAN || under_valgrind())
-		skip();
+		skip_because("a sanitizer has threads of its own");
 	assert_true(in_child(without_threads, NULL));
 }
 

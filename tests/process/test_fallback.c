@@ -258,12 +258,14 @@ static void test_denied(void **state)
 {
 	const int *err = *state;
 
+	need_filters();
 	assert_true(run_without_membarrier(*err, "denied", NULL));
 }
 
 static void test_denied_later(void **state)
 {
 	(void)state;
+	need_filters();
 	assert_true(run_without_membarrier(0, "denied_later", NULL));
 }
 
@@ -272,6 +274,7 @@ static void test_no_rseq(void **state)
 	char env[] = "GLIBC_TUNABLES=glibc.pthread.rseq=0";
 
 	(void)state;
+	need_filters();
 	assert_true(run_without_membarrier(0, "no_rseq", env));
 }
 
@@ -280,6 +283,7 @@ static void test_neither(void **state)
 	char env[] = "GLIBC_TUNABLES=glibc.pthread.rseq=0";
 
 	(void)state;
+	need_filters();
 	assert_true(run_without_membarrier(ENOSYS, "denied", env));
 }
 

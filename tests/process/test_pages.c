@@ -205,6 +205,8 @@ static void test_threads(void **state)
 
 /* --- no memory --------------------------------------------------------------------------------- */
 
+static const char no_limit[] = "what runs us has mappings of its own, or no RLIMIT_AS";
+
 static void limit_as(size_t more)
 {
 	struct rlimit limit;
@@ -253,9 +255,8 @@ static void test_starve(void **state)
 	size_t more;
 
 	(void)state;
-	/* A sanitizer's own mappings come in between. */
-	if (TEST_ASAN || TEST_TSAN || under_valgrind())
-		skip();
+	if (!is_plain())
+		skip_because(no_limit);
 	for (more = 0; more <= 6 * REGION; more = more ? more * 3 / 2 : UNIT)
 		assert_true(in_child(starve, (void *)(uintptr_t)more));
 }
@@ -324,8 +325,8 @@ static void starve_allocators(const struct rcu_flavor_struct *flavor, bool reade
 {
 	struct starve how = { 0, flavor, reader };
 
-	if (TEST_ASAN || TEST_TSAN || under_valgrind())
-		skip();
+	if (!is_plain())
+		skip_because(no_limit);
 	for (; how.more <= 6 * REGION; how.more = how.more ? how.more * 2 : UNIT)
 		assert_true(in_child(starve_allocator, &how));
 }
@@ -347,7 +348,7 @@ static void test_starve_no_reader(void **state)
 
 	/* liburcu's own: its bp aborts, whoever asks. */
 	if (!strcmp(f->name, "bp"))
-		skip();
+		skip_because("liburcu-bp aborts");
 	starve_allocators(f->ops, false);
 }
 
@@ -414,8 +415,8 @@ static void read_without_memory(void *arg)
 static void test_starve_new_readers(void **state)
 {
 	(void)state;
-	if (TEST_ASAN || TEST_TSAN || under_valgrind())
-		skip();
+	if (!is_plain())
+		skip_because(no_limit);
 	assert_true(in_child(read_without_memory, NULL));
 }
 

@@ -191,6 +191,7 @@ static void test_torture(void **state)
 static void test_fenced(void **state)
 {
 	(void)state;
+	need_filters();
 	assert_true(run_without_membarrier(EPERM, "fenced", NULL));
 }
 

@@ -109,6 +109,11 @@ bool under_valgrind(void)
 	return is_set("BMA_TEST_VALGRIND");
 }
 
+bool under_qemu(void)
+{
+	return is_set("BMA_TEST_QEMU");
+}
+
 bool is_long(void)
 {
 	return is_set("BMA_TEST_LONG");
@@ -116,7 +121,13 @@ bool is_long(void)
 
 bool is_plain(void)
 {
-	return !TEST_ASAN && !TEST_TSAN && !under_valgrind();
+	return !TEST_ASAN && !TEST_TSAN && !under_valgrind() && !under_qemu();
+}
+
+void skip_because(const char *why)
+{
+	printf("# skipped: %s\n", why);
+	skip();
 }
 
 unsigned long turns(unsigned long usual, unsigned long full)
@@ -125,7 +136,7 @@ unsigned long turns(unsigned long usual, unsigned long full)
 
 	if (under_valgrind())
 		n /= 50;
-	else if (TEST_TSAN)
+	else if (TEST_TSAN || under_qemu())
 		n /= 20;
 	else if (TEST_ASAN)
 		n /= 4;
@@ -247,6 +258,12 @@ bool run_without_membarrier(int err, const char *arg, char *env)
 		_exit(4);
 	}
 	return ended_well(pid);
+}
+
+void need_filters(void)
+{
+	if (under_qemu() || under_valgrind())
+		skip_because("what runs us has no filters of system calls, and starts no program");
 }
 
 static int stderr_saved = -1, stderr_pipe[2];

@@ -64,8 +64,12 @@ void sleep_us(unsigned int us);
 
 /* Under valgrind, as scripts/check may say with BMA_TEST_VALGRIND=1: no timing, little work. */
 bool under_valgrind(void);
-/* Is memory measured as the system sees it, and time as it is? */
+/* Under qemu-user, as scripts/aarch64.ini says: the same, and some system calls are missing. */
+bool under_qemu(void);
+/* Nothing between us and the system: is memory measured as it sees it, and time as it is? */
 bool is_plain(void);
+/* Skip a test that is not to be had here, and say why. */
+void skip_because(const char *why);
 /* @usual turns of a loop; @full with BMA_TEST_LONG=1; a part of @usual where turns are slow. */
 unsigned long turns(unsigned long usual, unsigned long full);
 bool is_long(void);
@@ -91,6 +95,8 @@ bool in_child(void (*fn)(void *arg), void *arg);
  * only argument; true if it ended well.  @env, if not NULL, is put in the environment: NAME=value.
  */
 bool run_without_membarrier(int err, const char *arg, char *env);
+/* Skip the test where that, or deny_membarrier(), cannot be done. */
+void need_filters(void);
 /* Have membarrier() fail from now on, in all threads. */
 void deny_membarrier(int err);
 
