@@ -4,7 +4,6 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -357,14 +356,12 @@ static void odd_calls(void)
 
 static int stderr_was;
 
+/* Nor may the report fail loudly. */
 static void silent(void)
 {
-	int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
-
 	have(1);
 	stderr_was = dup(STDERR_FILENO);
-	must(nowhere >= 0 && stderr_was >= 0 && dup2(nowhere, STDERR_FILENO) >= 0);
-	close(nowhere);
+	must(stderr_was >= 0 && !close(STDERR_FILENO));
 }
 
 static void free_bad(void)
@@ -457,7 +454,9 @@ static void play(const struct scene *s)
 		must(!bpf_mem_alloc_init(&ma, s->size, s->percpu));
 		s->before();
 		mark(BEGIN);
+		errno = 4242;
 		s->path();
+		must(errno == 4242);
 		mark(END);
 		put_back(s);
 	} while (shared->again);
