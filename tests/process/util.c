@@ -10,6 +10,7 @@
 #include <linux/filter.h>
 #include <linux/membarrier.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -210,6 +211,39 @@ static bool ended_well(pid_t pid)
 	while (waitpid(pid, &status, 0) < 0)
 		must(errno == EINTR);
 	return WIFEXITED(status) && !WEXITSTATUS(status);
+}
+
+/* Where each of its threads is. */
+static void show(pid_t pid)
+{
+	char cmd[200];
+
+	fprintf(stderr, "child %d hangs\n", (int)pid);
+	snprintf(cmd, sizeof(cmd),
+		 "gdb -p %d --batch -nx -ex 'thread apply all bt 12' 2>/dev/null | grep '^[T#]' >&2",
+		 (int)pid);
+	if (system(cmd) < 0)
+		perror("system");
+}
+
+bool child_ended_well(pid_t pid)
+{
+	double give_up = now() + WAIT_S;
+	int status, us = 20;
+	pid_t ended;
+
+	must(pid > 0);
+	while (!(ended = waitpid(pid, &status, WNOHANG)) && now() < give_up) {
+		sleep_us((unsigned int)us);
+		us += us < 2000 ? us / 4 : 0;
+	}
+	must(ended >= 0);
+	if (ended)
+		return WIFEXITED(status) && !WEXITSTATUS(status);
+	show(pid);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	return false;
 }
 
 bool in_child(void (*fn)(void *arg), void *arg)

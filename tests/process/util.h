@@ -89,6 +89,8 @@ void thread_join(pthread_t thread);
 
 /* Run @fn in a child, which must not have used bma before the fork; true if it ended well. */
 bool in_child(void (*fn)(void *arg), void *arg);
+/* Has child @pid ended well, within WAIT_S?  One that has not is shown (where there is gdb) and killed. */
+bool child_ended_well(pid_t pid);
 
 /*
  * Run this program again in a process where membarrier() fails with @err (0: it does not), with @arg as its
