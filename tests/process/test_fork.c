@@ -19,96 +19,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "util.h"
+#include "nodes.h"
 
 #define WORKERS 3
 #define HELD 16
-#define OWN_OBJS 32
-#define PUBLISHED 8
 
-/* An object: it tells what is in it. */
-struct node {
-	uint64_t seed;
-	char rest[56];
-};
-
-/* What all threads work on, here and in the children. */
-static struct bpf_mem_alloc shared;
-static struct node *_Atomic published[PUBLISHED];
 static _Atomic bool stop;
 static pthread_t workers[WORKERS];
-
-static bool is_intact(const struct node *n)
-{
-	return is_filled(n->rest, sizeof(n->rest), n->seed);
-}
-
-static struct node *new_node(uint64_t *random)
-{
-	struct node *n = bpf_mem_cache_alloc(&shared);
-
-	must(n);
-	n->seed = rnd(random);
-	fill(n->rest, sizeof(n->rest), n->seed);
-	return n;
-}
-
-static void delete_node(struct node *n, bool rcu)
-{
-	if (!n)
-		return;
-	must(is_intact(n));
-	if (rcu)
-		bpf_mem_cache_free_rcu(&shared, n);
-	else
-		bpf_mem_cache_free(&shared, n);
-}
-
-/* A reader finds what it found as it was, for as long as it is inside. */
-static void read_one(uint64_t *random)
-{
-	struct node *n, copy;
-
-	bpf_rcu_read_lock();
-	n = atomic_load(&published[rnd(random) % PUBLISHED]);
-	if (n) {
-		copy = *n;
-		must(is_intact(&copy));
-		must(is_intact(n));
-		must(n->seed == copy.seed);
-	}
-	bpf_rcu_read_unlock();
-}
-
-static void replace_one(uint64_t *random)
-{
-	struct node *n = new_node(random);
-
-	delete_node(atomic_exchange(&published[rnd(random) % PUBLISHED], n), true);
-}
-
-static void step(struct node **own, uint64_t *random)
-{
-	struct node **place = &own[rnd(random) % OWN_OBJS];
-
-	read_one(random);
-	if (rnd(random) % 4 == 0)
-		replace_one(random);
-	delete_node(*place, rnd(random) % 2);
-	*place = rnd(random) % 4 ? new_node(random) : NULL;
-}
-
-static void steps(unsigned int n, uint64_t seed)
-{
-	struct node *own[OWN_OBJS] = { NULL };
-	uint64_t random = seed + 1;
-	unsigned int i;
-
-	while (n--)
-		step(own, &random);
-	for (i = 0; i < OWN_OBJS; i++)
-		delete_node(own[i], i % 2);
-}
 
 static void *work(void *arg)
 {
@@ -132,18 +49,6 @@ static int begin(void **state)
 	return 0;
 }
 
-/* Free what is published, destroy, and find everything back. */
-static void tear_down(void)
-{
-	unsigned int i;
-
-	for (i = 0; i < PUBLISHED; i++)
-		delete_node(atomic_exchange(&published[i], NULL), true);
-	bpf_mem_alloc_destroy(&shared);
-	await_nothing_left();
-	must(!process_stats().never_freed);
-}
-
 static int end(void **state)
 {
 	unsigned int i;
@@ -152,8 +57,7 @@ static int end(void **state)
 	atomic_store(&stop, true);
 	for (i = 0; i < WORKERS; i++)
 		thread_join(workers[i]);
-	tear_down();
-	return 0;
+	return tear_down() ? -1 : 0;
 }
 
 /* --- what a child does ---------------------------------------------------------------------------- */
@@ -248,7 +152,7 @@ static void live(unsigned long nth)
 		with_a_child(nth / 8);
 		break;
 	case 5:
-		tear_down();
+		must(!tear_down());
 		return;
 	case 6:
 		with_memory_from_readers();
@@ -511,7 +415,7 @@ static void storm_child(struct node **own, uint64_t *random)
 	for (i = 0; i < OWN_OBJS; i++)
 		delete_node(own[i], i % 2);
 	if (rnd(random) % 2)
-		tear_down();
+		must(!tear_down());
 	else
 		live(rnd(random));
 	_exit(0);

@@ -468,6 +468,40 @@ static void test_flavor(void **state)
 	bpf_mem_alloc_destroy(&ma);
 }
 
+/*
+ * The forking thread is inside, and the flavour's thread waits for it, in the parent.  In the child,
+ * where liburcu knows of nobody else, that begins anew.
+ */
+static void test_flavor_inside(void **state)
+{
+	const struct rcu_flavor_struct *flavor = ((const struct flavor *)*state)->ops;
+	unsigned long n = turns(5, 100), i;
+	struct bpf_mem_alloc ma;
+	void *obj;
+	pid_t pid;
+
+	assert_int_equal(init_for(&ma, SIZE, false, flavor), 0);
+	flavor->register_thread();
+	for (i = 0; i < n; i++) {
+		reader_enter(flavor);
+		obj = bpf_mem_cache_alloc(&ma);
+		fill(obj, SIZE, i);
+		free_some(&ma);
+		sleep_us(30000);
+		pid = fork_flavor(flavor);
+		assert_true(is_filled(obj, SIZE, i));
+		assert_true(flavor->read_ongoing());
+		reader_leave(flavor);
+		if (!pid)
+			flavor_child(flavor, &ma, obj, i);
+		assert_true(child_ended_well(pid));
+		bpf_mem_cache_free(&ma, obj);
+	}
+	flavor->unregister_thread();
+	bpf_rcu_barrier();
+	bpf_mem_alloc_destroy(&ma);
+}
+
 static struct kind kinds[2] = {
 	{ NULL, bpf_rcu_get_state, bpf_rcu_poll_state, bpf_rcu_synchronize },
 	{ &trace_readers, rcu_tasks_trace_get_state, rcu_tasks_trace_poll_state,
@@ -493,6 +527,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_blocked, check_nothing_left),
 		cmocka_unit_test_teardown(test_counts, check_nothing_left),
 		ALL_FLAVORS(test_flavor, NULL, check_nothing_left),
+		ALL_FLAVORS(test_flavor_inside, NULL, check_nothing_left),
 	};
 
 	kinds[0].ops = flavors[OWN].ops;
