@@ -18,8 +18,8 @@
  * in a process of several threads, that is in our terms: calls whose context is "any".
  *
  * dlclose.  Threads of ours run in the library's code, and each thread's last restartable sequence
- * has its descriptor in its data, where the kernel looks.  So from the first allocator on, what
- * carries the library, a plugin or libbma.so, stays.
+ * has its descriptor in its data, where the kernel looks.  So from the first call on that wants one of
+ * the two, what carries the library, a plugin or libbma.so, stays.
  *
  * Held by: tests/process/test_fork.c, tests/process/test_dlopen.c.
  */
@@ -62,10 +62,15 @@ __attribute__((constructor)) static void watch_forks(void)
 	pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
 
+/* With no lock of ours held: a constructor that dlopen() runs, under the loader's, may call us. */
 void home_stay_loaded(void)
 {
+	static _Atomic bool stays;
 	Dl_info us;
 
+	if (port_load(&stays, relaxed))
+		return;
 	if (dladdr && dlopen && dladdr(&forker, &us) && us.dli_fname)
 		dlopen(us.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+	port_store(&stays, true, relaxed);
 }

@@ -93,6 +93,7 @@ static void *reclaimer(void *arg)
 
 void home_reclaimer_start(void)
 {
+	home_stay_loaded();
 	home_flavors_start();
 	if (port_load(&started, acquire))
 		return;
@@ -136,15 +137,9 @@ void port_reclaim_round(void)
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void init_once(void)
-{
-	home_stay_loaded();
-	home_slots_init();
-}
-
 void port_init(void)
 {
-	pthread_once(&once, init_once);
+	pthread_once(&once, home_slots_init);
 	home_reclaimer_start();
 }
 
