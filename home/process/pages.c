@@ -233,11 +233,18 @@ void *port_pages_alloc(size_t bytes, size_t align)
 	return p;
 }
 
+/* Where pages cannot go (they are locked into memory, say), at least what is in them does. */
+static void drop(void *pages, size_t bytes)
+{
+	if (madvise(pages, bytes, MADV_DONTNEED))
+		__builtin_memset(pages, 0, bytes);
+}
+
 void port_pages_drop(void *pages, size_t bytes)
 {
 	int saved = errno;
 
-	madvise(pages, bytes, MADV_DONTNEED);
+	drop(pages, bytes);
 	errno = saved;
 }
 
@@ -260,7 +267,7 @@ void port_pages_free(void *pages, size_t bytes)
 	if (!region || !port_load(&region->nr, relaxed)) {
 		munmap(pages, bytes);
 	} else {
-		madvise(pages, bytes, MADV_DONTNEED);
+		drop(pages, bytes);
 		units_free(base, region, ALL >> (UNITS - bytes / UNIT) << at);
 	}
 	errno = saved;
