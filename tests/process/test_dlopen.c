@@ -68,7 +68,7 @@ static void run(void *plugin, unsigned int flags)
 
 static struct plugin_left left(void *plugin)
 {
-	void (*fn)(struct plugin_left *left) =
+	void (*fn)(struct plugin_left * left) =
 		(void (*)(struct plugin_left *))dlsym(plugin, "plugin_left");
 	struct plugin_left left;
 
@@ -213,7 +213,7 @@ static void only_asked(void)
 
 static void in_process_of_its_own(void **state)
 {
-	void (*fn)(void) = (void (*)(void))*state;
+	void (*fn)(void) = (void (*)(void)) * state;
 	int status;
 	pid_t pid;
 
@@ -233,14 +233,14 @@ static void in_process_of_its_own(void **state)
 
 #define OWN_PROCESS(fn)                                                                            \
 	{                                                                                          \
-		#fn, in_process_of_its_own, NULL, NULL, (void *)(uintptr_t)(fn)                    \
+#fn, in_process_of_its_own, NULL, NULL, (void *)(uintptr_t)(fn)                    \
 	}
 
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		OWN_PROCESS(again_and_again), OWN_PROCESS(undestroyed), OWN_PROCESS(in_threads),
-		OWN_PROCESS(then_fork),	      OWN_PROCESS(unused),    OWN_PROCESS(only_asked),
+		OWN_PROCESS(then_fork),	      OWN_PROCESS(unused),	OWN_PROCESS(only_asked),
 	};
 
 	must(argc == 2);

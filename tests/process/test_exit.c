@@ -320,7 +320,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_short_lives, begin, check_nothing_left),
 		cmocka_unit_test_setup_teardown(test_cancel_deferred, begin, check_nothing_left),
-		cmocka_unit_test_setup_teardown(test_cancel_asynchronous, begin, check_nothing_left),
+		cmocka_unit_test_setup_teardown(test_cancel_asynchronous, begin,
+						check_nothing_left),
 		cmocka_unit_test_setup_teardown(test_exit_in_handler, begin, check_nothing_left),
 		cmocka_unit_test_setup_teardown(test_exit_in_blocking_call, begin,
 						check_nothing_left),

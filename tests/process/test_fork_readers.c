@@ -510,7 +510,7 @@ static struct kind kinds[2] = {
 
 #define KIND(test, name, nth)                                                                      \
 	{                                                                                          \
-		#test "(" name ")", test, NULL, check_nothing_left, &kinds[nth]                    \
+#test "(" name ")", test, NULL, check_nothing_left, &kinds[nth]                    \
 	}
 
 int main(void)

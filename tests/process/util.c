@@ -219,9 +219,10 @@ static void show(pid_t pid)
 	char cmd[200];
 
 	fprintf(stderr, "child %d hangs\n", (int)pid);
-	snprintf(cmd, sizeof(cmd),
-		 "gdb -p %d --batch -nx -ex 'thread apply all bt 12' 2>/dev/null | grep '^[T#]' >&2",
-		 (int)pid);
+	snprintf(
+		cmd, sizeof(cmd),
+		"gdb -p %d --batch -nx -ex 'thread apply all bt 12' 2>/dev/null | grep '^[T#]' >&2",
+		(int)pid);
 	if (system(cmd) < 0)
 		perror("system");
 }
