@@ -87,7 +87,7 @@ static struct bma_cpu *this_block(struct bma_group *g)
 	fresh = bma_cpu_new(g);
 	if (!fresh)
 		return block;
-	/* Release: who finds the block finds its tops.  Once a block, always a block. */
+	/* Release: who finds the block finds its tops. */
 	if (port_cas(&g->cpus[index], &block, fresh, release)) {
 		port_reclaim_wake();
 		return fresh;

@@ -88,9 +88,8 @@ bool bma_reclaim_harvest(struct bma_group *g, unsigned int index)
 
 	if (!g->spare)
 		g->spare = bma_cpu_new(g);
-	if (!g->spare)
-		return false;
-	old = port_cpu_detach(g->cpus, index, g->spare);
+	/* With no memory for a block the CPU is left without; this one is the spare then. */
+	old = port_cpu_detach(g->cpus, index, g->spare ? g->spare : bma_no_cpu);
 	if (!old)
 		return false;
 	for (i = g->nr_slots - g->nr_caches; i < g->nr_slots; i++)

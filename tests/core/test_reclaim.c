@@ -199,25 +199,37 @@ static void what_cannot_be_detached_is_asked_for_again(void)
 	assert_int_equal(port_load(&ma->caches->nr_limbo, relaxed), 1);
 }
 
+/* The CPU is left without a block, and gets another when there is memory; the one it had is the spare. */
 static void no_memory_for_a_spare_block(void)
 {
 	struct bpf_mem_alloc *ma = unit_ma(64, false);
-	unsigned int i;
+	struct bma_cpu *block;
+	void *obj[2];
 
-	unit_free_rcu(ma, unit_alloc(ma));
+	obj[0] = unit_alloc(ma);
+	obj[1] = unit_alloc(ma);
+	unit_free_rcu(ma, obj[0]);
+	block = block_of(ma, 0);
 	unit_no_meta();
-	for (i = 0; i < 4; i++)
-		assert_true(bma_reclaim());
-	assert_int_equal(script_calls(SCRIPT_DETACH), 0);
-	unit_meta_back();
-	assert_true(bma_reclaim());
+	bma_reclaim();
+	bma_reclaim();
 	assert_int_equal(script_calls(SCRIPT_DETACH), 1);
-	/* From then on there always is one: the block that was taken. */
+	assert_int_equal(port_load(&ma->caches->nr_limbo, relaxed), 1);
+	assert_ptr_equal(block_of(ma, 0), bma_no_cpu);
+	assert_ptr_equal(ma->group->spare, block);
+	/* All works without. */
+	unit_free(ma, obj[1]);
+	unit_free(ma, unit_alloc(ma));
+	assert_ptr_equal(block_of(ma, 0), bma_no_cpu);
+	unit_meta_back();
 	unit_free_rcu(ma, unit_alloc(ma));
+	assert_ptr_not_equal(block_of(ma, 0), bma_no_cpu);
+	/* And from then on there is one to leave in its place. */
 	unit_no_meta();
 	bma_reclaim();
 	bma_reclaim();
 	assert_int_equal(script_calls(SCRIPT_DETACH), 2);
+	assert_ptr_equal(block_of(ma, 0), block);
 }
 
 /* Every class of a kmalloc-like allocator, on each CPU. */
