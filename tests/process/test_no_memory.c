@@ -451,6 +451,7 @@ static void starve_and_recover(struct bpf_mem_alloc *ma, const struct rcu_flavor
 		fill(obj[n], SIZE, n);
 	}
 	free_them(ma, obj, n);
+	await(!stats_of(ma).spans);
 }
 
 /* urcu-bp aborts where it has no memory for a thread that is new to it. */
