@@ -33,6 +33,7 @@
 #define COALESCE_MS 2
 #define PAUSE_US 100
 #define NR_DOMAINS 16
+#define FORK_TRIES 500
 
 enum { RUNNING, COALESCING, ASLEEP };
 
@@ -43,6 +44,7 @@ struct domain {
 	_Atomic uint32_t state; /* futex of the thread */
 	_Atomic bool has_thread;
 	struct home_lock running;
+	bool held; /* over a fork, running is */
 };
 
 #if HOME_TSAN
@@ -168,14 +170,36 @@ void home_flavors_start(void)
 	}
 }
 
-/* Around a fork, no domain is half made; who runs a grace period is not waited for. */
+/*
+ * A grace period that runs holds locks of liburcu's, which nobody could release in a child.  So a fork
+ * lets it end first.  But not for ever: who forks may be inside a section, or hold one of them himself
+ * (urcu_bp_before_fork()).
+ */
+static void hold(struct domain *d)
+{
+	unsigned int tries = FORK_TRIES;
+
+	while (!(d->held = home_trylock(&d->running)) && --tries)
+		home_sleep_us(PAUSE_US);
+}
+
+/* Around a fork, no domain is half made. */
 void home_flavors_hold(void)
 {
+	unsigned int i;
+
 	home_lock(&adding);
+	for (i = 0; i < port_load(&nr_domains, relaxed); i++)
+		hold(&domains[i]);
 }
 
 void home_flavors_release(void)
 {
+	unsigned int i = port_load(&nr_domains, relaxed);
+
+	while (i--)
+		if (domains[i].held)
+			home_unlock(&domains[i].running);
 	home_unlock(&adding);
 }
 
@@ -185,7 +209,7 @@ void home_flavors_forked(void)
 
 	home_lock_forked(&adding, true);
 	for (i = 0; i < n; i++) {
-		home_lock_forked(&domains[i].running, false);
+		home_lock_forked(&domains[i].running, domains[i].held);
 		port_store(&domains[i].has_thread, false, relaxed);
 		port_store(&domains[i].state, RUNNING, relaxed);
 	}

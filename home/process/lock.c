@@ -34,18 +34,33 @@ static void block_signals(sigset_t *before)
 	pthread_sigmask(SIG_SETMASK, &set, before);
 }
 
-void home_lock(struct home_lock *lock)
+static bool lock_by(struct home_lock *lock, int (*how)(pthread_mutex_t *mutex))
 {
 	sigset_t signals;
 	int cancel;
 
 	block_signals(&signals);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	pthread_mutex_lock(&lock->mutex);
+	if (how(&lock->mutex)) {
+		pthread_setcancelstate(cancel, &cancel);
+		pthread_sigmask(SIG_SETMASK, &signals, NULL);
+		return false;
+	}
 	if (!lock->depth++) {
 		lock->signals = signals;
 		lock->cancel = cancel;
 	}
+	return true;
+}
+
+void home_lock(struct home_lock *lock)
+{
+	lock_by(lock, pthread_mutex_lock);
+}
+
+bool home_trylock(struct home_lock *lock)
+{
+	return lock_by(lock, pthread_mutex_trylock);
 }
 
 void home_unlock(struct home_lock *lock)

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* lock.c: while it is held the thread takes no signal and is not cancelled; it may be taken again */
@@ -25,6 +26,7 @@ struct home_lock {
 	}
 
 void home_lock(struct home_lock *lock);
+bool home_trylock(struct home_lock *lock);
 void home_unlock(struct home_lock *lock);
 void home_lock_forked(struct home_lock *lock, bool ours);
 

@@ -233,8 +233,8 @@ static unsigned int refuse_each(void (*call)(void))
 static void those_that_ask_for_memory(void)
 {
 	static void (*const calls[])(void) = {
-		call_alloc, call_alloc_kernel, call_alloc_size, call_alloc_percpu, call_free,
-		call_init,  call_set,	       call_wait,
+		call_alloc, call_alloc_kernel, call_alloc_size, call_alloc_percpu,
+		call_free,  call_init,	       call_set,	call_wait,
 	};
 	unsigned int i;
 
