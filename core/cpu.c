@@ -233,12 +233,14 @@ static struct bma_magazine *by_rcu_get(struct bpf_mem_cache *c)
 /* Give up a magazine of objects that were freed with free_rcu. */
 static void by_rcu_put(struct bpf_mem_cache *c, struct bma_magazine *m)
 {
-	if (m->count == c->capacity) {
+	int64_t count = m->count;
+
+	if (count == c->capacity) {
 		bma_limbo_put(c, m);
 		bma_limbo_let_readers_run(c);
 	} else {
-		port_add(&c->nr_limbo, (int64_t)m->count, relaxed);
 		bma_stack_push(&c->by_rcu, m, m);
+		port_add(&c->nr_limbo, count, relaxed);
 		port_reclaim_wake();
 	}
 }

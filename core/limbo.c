@@ -175,9 +175,13 @@ void bma_limbo_put(struct bpf_mem_cache *c, struct bma_magazine *m)
 	bma_cookie_t cookie = bma_gp_snapshot(gp_of(c)), later;
 	bma_word_t *bucket = &c->bucket[cookie % BMA_NR_BUCKETS];
 	struct bma_magazine *ripe = take_ripe(c, bucket);
-	uint64_t word = port_load(bucket, acquire);
+	int64_t count = m->count;
+	uint64_t word;
 
-	port_add(&c->nr_limbo, (int64_t)m->count, relaxed);
+	/* At once: what a thread that ends here has in hand is lost until destroy. */
+	if (ripe)
+		bma_depot_splice(c, ripe);
+	word = port_load(bucket, acquire);
 	do {
 		link_before(m, word);
 		/* A pending cookie in our bucket that is not ours is a later one. */
@@ -185,9 +189,9 @@ void bma_limbo_put(struct bpf_mem_cache *c, struct bma_magazine *m)
 				cookie_of(word) :
 				cookie;
 	} while (!port_cas(bucket, &word, changed(word, later, bma_handle(m)), acq_rel));
+	/* Not before: that of a thread that ended in between would count for good. */
+	port_add(&c->nr_limbo, count, relaxed);
 	request(c, later);
-	if (ripe)
-		bma_depot_splice(c, ripe);
 	poll_if_due(c);
 }
 

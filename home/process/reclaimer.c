@@ -51,15 +51,23 @@ bool home_thread_start(const char *name, void *(*fn)(void *), void *arg)
 	return true;
 }
 
+static unsigned int round_locked(void)
+{
+	unsigned int again;
+
+	port_add(&begun, 1, seq_cst);
+	again = bma_reclaim();
+	home_stall_check();
+	port_store(&ended, port_load(&begun, relaxed), seq_cst);
+	return again;
+}
+
 static unsigned int round_run(void)
 {
 	unsigned int again;
 
 	home_lock(&role);
-	port_add(&begun, 1, seq_cst);
-	again = bma_reclaim();
-	home_stall_check();
-	port_store(&ended, port_load(&begun, relaxed), seq_cst);
+	again = round_locked();
 	home_unlock(&role);
 	home_futex_wake(&ended);
 	return again;
@@ -168,6 +176,9 @@ void port_reclaim_lock(void)
 {
 	home_reclaimer_start();
 	home_lock(&role);
+	/* With no thread, whoever comes by; but not who is in a round already. */
+	if (!port_load(&started, acquire) && role.depth == 1)
+		round_locked();
 }
 
 void port_reclaim_unlock(void)
