@@ -33,7 +33,7 @@
 #define COALESCE_MS 2
 #define PAUSE_US 100
 #define NR_DOMAINS 16
-#define FORK_TRIES 500
+#define FORK_TRIES 2000
 
 enum { RUNNING, COALESCING, ASLEEP };
 
@@ -46,6 +46,9 @@ struct domain {
 	struct home_lock running;
 	bool held; /* over a fork, running is */
 };
+
+/* There only in a program that uses it. */
+#pragma weak urcu_bp_flavor
 
 #if HOME_TSAN
 void __tsan_acquire(void *addr);
@@ -172,12 +175,13 @@ void home_flavors_start(void)
 
 /*
  * A grace period that runs holds locks of liburcu's, which nobody could release in a child.  So a fork
- * lets it end first.  But not for ever: who forks may be inside a section, or hold one of them himself
- * (urcu_bp_before_fork()).
+ * lets it end first; but not if that may wait for the thread that forks.  urcu-bp has handlers for
+ * forks, which programs call, and which may hold these locks by now.
  */
 static void hold(struct domain *d)
 {
-	unsigned int tries = FORK_TRIES;
+	bool waits = d->flavor != &urcu_bp_flavor && !d->flavor->read_ongoing();
+	unsigned int tries = waits ? FORK_TRIES : 1;
 
 	while (!(d->held = home_trylock(&d->running)) && --tries)
 		home_sleep_us(PAUSE_US);
