@@ -17,11 +17,11 @@
 #ifndef BMA_BMA_H
 #define BMA_BMA_H
 
+#include "port.h" /* first: a home that has to see readers' accesses says so there */
+
 #include <bma/bpf_mem_alloc.h>
 #include <bma/rcu.h>
 #include <bma/stats.h>
-
-#include "port.h"
 
 #define bma_likely(x) __builtin_expect(!!(x), 1)
 #define bma_unlikely(x) __builtin_expect(!!(x), 0)
@@ -196,7 +196,7 @@ struct bma_group {
 #define BMA_MAX_SLOTS (BMA_FIRST_CLASS_SLOT + BMA_NR_CLASSES)
 
 /* address space in units -> who owns it; see pagemap.c */
-#define BMA_LEAF_BITS 32
+#define BMA_LEAF_BITS PORT_LEAF_BITS
 #define BMA_ROOT_ENTRIES (1u << (PORT_ADDR_BITS - BMA_LEAF_BITS))
 #define BMA_LEAF_ENTRIES (1u << (BMA_LEAF_BITS - PORT_UNIT_SHIFT))
 
@@ -213,7 +213,7 @@ typedef PORT_ATOMIC(struct bma_unit *) bma_leaf_t;
 /* Magazines have a class of their own: a late link_before() then reads what was a magazine's. */
 #define BMA_META_MAGAZINE (BMA_META_MAX_SHIFT - BMA_META_MIN_SHIFT + 1)
 #define BMA_META_CLASSES (BMA_META_MAGAZINE + 1)
-#define BMA_META_CHUNKS (1u << 16)
+#define BMA_META_CHUNKS PORT_META_CHUNKS
 
 struct bma_meta {
 	struct bma_stack free[BMA_META_CLASSES];
@@ -225,7 +225,7 @@ struct bma_meta {
 };
 
 /* Records of our own readers; see rcu.c.  The reserve is for threads that come while there is no memory. */
-#define BMA_NR_RESERVE 64
+#define BMA_NR_RESERVE PORT_RESERVE
 
 struct bma_readers {
 	PORT_ATOMIC(struct bpf_rcu_reader_ *) records;

@@ -18,8 +18,6 @@ struct bpf_mem_cache bma_no_cache;
 
 #define UNIT ((size_t)1 << PORT_UNIT_SHIFT)
 #define SPAN_MAX (BPF_MEM_CACHE_SIZE_MAX > UNIT ? (size_t)BPF_MEM_CACHE_SIZE_MAX : UNIT)
-/* A magazine holds at most about so many bytes of objects. */
-#define MAGAZINE_OBJ_BYTES (32 << 10)
 
 /* Objects from 16 bytes on are aligned to 16; smaller ones to the power of two in their size. */
 static uint32_t stride_of(uint32_t size)
@@ -61,7 +59,7 @@ static uint32_t inverse_of(uint32_t odd)
 
 static uint32_t capacity_of(uint32_t stride)
 {
-	uint32_t n = MAGAZINE_OBJ_BYTES / stride;
+	uint32_t n = PORT_MAGAZINE_OBJ_BYTES / stride;
 
 	if (n > BMA_MAGAZINE_ENTRIES)
 		return BMA_MAGAZINE_ENTRIES;

@@ -27,8 +27,22 @@ struct rcu_flavor_struct;
  *   PORT_META_CHUNK      address space asked for at a time for metadata
  *   PORT_META_PAGE       what of it is given back at a time; at least 4096
  *
+ * And, where a home has a reason not to have ours, small for a model checker, which keeps copies:
+ *
+ *   PORT_LEAF_BITS           1 << this addresses are one leaf of the page map
+ *   PORT_META_CHUNKS         so many chunks of metadata at most
+ *   PORT_RESERVE             records for readers that come while there is no memory
+ *   PORT_MAGAZINE_OBJ_BYTES  a magazine holds at most about so many bytes of objects
+ *
  * Numbers (home): PORT_EINVAL, PORT_E2BIG, PORT_ENOMEM.
  */
+
+#ifndef PORT_LEAF_BITS
+#define PORT_LEAF_BITS 32
+#define PORT_META_CHUNKS (1u << 16)
+#define PORT_RESERVE 64
+#define PORT_MAGAZINE_OBJ_BYTES (32 << 10)
+#endif
 
 /*
  * Shared memory.  Every access of core to a word that two contexts share is one of these and names

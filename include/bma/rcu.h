@@ -53,13 +53,14 @@ struct bpf_rcu_reader_ *bpf_rcu_reader_new_(void);
 #ifndef BPF_RCU_LOAD_
 #define BPF_RCU_LOAD_(p, mo) __atomic_load_n((p), __ATOMIC_##mo)
 #define BPF_RCU_STORE_(p, v, mo) __atomic_store_n((p), (v), __ATOMIC_##mo)
+#define BPF_RCU_FENCE_() __sync_synchronize() /* __atomic_thread_fence(), without gcc's -Wtsan */
 #endif
 
 /* Barrier READER: see core/rcu.c. */
 static inline void bpf_rcu_reader_barrier_(void)
 {
 	if (__builtin_expect(bpf_rcu_readers_fence_, 0))
-		__sync_synchronize(); /* __atomic_thread_fence(), without gcc's -Wtsan */
+		BPF_RCU_FENCE_();
 	else
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
