@@ -82,8 +82,10 @@ static unsigned int possible(action_t *action, unsigned int preemptions)
 	for (i = 0; may_switch && i < model.nr_threads; i++)
 		if (i != current)
 			add_thread(&a, i);
+	/* Nobody sees a store before there is a switch, and until then it can be done as well later. */
 	for (i = 0; i < model.nr_threads; i++)
-		add_stores(&a, i);
+		if (i != current || may_switch)
+			add_stores(&a, i);
 	return a.nr;
 }
 

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,8 +38,7 @@ static void on_fault(int sig)
 
 static void faults_catch(void)
 {
-	static char stack[1 << 16];
-	stack_t alt = { .ss_sp = stack, .ss_size = sizeof(stack) };
+	stack_t alt = { .ss_sp = malloc(1 << 16), .ss_size = 1 << 16 };
 	struct sigaction sa = { .sa_handler = on_fault, .sa_flags = SA_ONSTACK | SA_NODEFER };
 
 	sigaltstack(&alt, NULL);
@@ -182,6 +182,7 @@ static void in_child(int (*fn)(const struct model_scenario *s, const struct limi
 	int code;
 
 	if (!child) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		code = fn(s, limits);
 		fflush(stdout);
 		_exit(code);

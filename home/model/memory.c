@@ -35,15 +35,31 @@ static bool same_word(const struct late *l, const void *p, size_t size)
 
 static void put(void *p, size_t size, uint64_t v)
 {
-	memcpy(p, &v, size);
+	switch (size) {
+	case 8:
+		*(uint64_t *)p = v;
+		break;
+	case 4:
+		*(uint32_t *)p = (uint32_t)v;
+		break;
+	default:
+		memcpy(p, &v, size);
+	}
 }
 
 static uint64_t get(const void *p, size_t size)
 {
 	uint64_t v = 0;
 
-	memcpy(&v, p, size);
-	return v;
+	switch (size) {
+	case 8:
+		return *(const uint64_t *)p;
+	case 4:
+		return *(const uint32_t *)p;
+	default:
+		memcpy(&v, p, size);
+		return v;
+	}
 }
 
 static bool (*on_late_store)(unsigned int thread, void *p);

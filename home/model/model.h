@@ -29,6 +29,8 @@ struct model_bound {
 	unsigned int preemptions, late, migrations, fails;
 };
 
+struct bpf_rcu_reader_;
+
 struct model_scenario {
 	const char *name;
 	void (*setup)(void); /* alone, before the threads */
@@ -80,6 +82,9 @@ const struct rcu_flavor_struct *model_flavor(void);
 void model_flavor_lock(void);
 void model_flavor_unlock(void);
 void model_drive(unsigned int n);
+
+/* In finish: the record of a thread's. */
+struct bpf_rcu_reader_ *model_reader(unsigned int thread);
 
 /* Pieces of metadata in use, and bytes of pages, since the last model_baseline(). */
 void model_baseline(void);

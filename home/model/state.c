@@ -95,36 +95,48 @@ static uint64_t mixed(uint64_t h)
 	return h ^ h >> 29;
 }
 
-static void absorb(uint64_t *lane, const char *at, size_t bytes)
+struct lanes {
+	uint64_t h[LANES];
+};
+
+static inline struct lanes absorb_words(struct lanes lane, const uint64_t *word)
 {
-	uint64_t word[LANES];
 	unsigned int i;
 
-	for (; bytes >= sizeof(word); at += sizeof(word), bytes -= sizeof(word)) {
+	for (i = 0; i < LANES; i++) {
+		lane.h[i] = (lane.h[i] ^ word[i]) * PRIME;
+		lane.h[i] ^= lane.h[i] >> 31;
+	}
+	return lane;
+}
+
+static struct lanes absorb(struct lanes lane, const char *at, size_t bytes)
+{
+	uint64_t word[LANES] = { 0 };
+	const char *end = at + bytes / sizeof(word) * sizeof(word);
+
+	for (; at < end; at += sizeof(word)) {
 		memcpy(word, at, sizeof(word));
-		for (i = 0; i < LANES; i++) {
-			lane[i] = (lane[i] ^ word[i]) * PRIME;
-			lane[i] ^= lane[i] >> 31;
-		}
+		lane = absorb_words(lane, word);
 	}
 	memset(word, 0, sizeof(word));
-	memcpy(word, at, bytes);
-	for (i = 0; i < LANES; i++)
-		lane[i] = mixed(lane[i] ^ word[i]) * PRIME;
+	memcpy(word, at, bytes % sizeof(word));
+	return absorb_words(lane, word);
 }
 
 uint64_t state_hash(void)
 {
 	struct region r[MAX_REGIONS];
-	uint64_t lane[LANES] = { 1, 2, 3, 4, 5, 6, 7, 8 }, h = 0;
+	struct lanes lane = { { 1, 2, 3, 4, 5, 6, 7, 8 } };
+	uint64_t h = 0;
 	unsigned int i;
 
 	model.last = 0;
 	regions(r);
 	for (i = 0; i < MAX_REGIONS; i++)
-		absorb(lane, r[i].at, r[i].bytes);
+		lane = absorb(lane, r[i].at, r[i].bytes);
 	for (i = 0; i < LANES; i++)
-		h = mixed(h * PRIME + lane[i]);
+		h = mixed(h * PRIME + lane.h[i]);
 	return h ? h : 1;
 }
 

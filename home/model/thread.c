@@ -190,3 +190,8 @@ void thread_resume(unsigned int nr)
 	model.self = -1;
 	wipe_below(t);
 }
+
+struct bpf_rcu_reader_ *model_reader(unsigned int thread)
+{
+	return model.thread[thread].reader;
+}

@@ -4,25 +4,93 @@
  */
 #include "scene.h"
 
+static void *spare[4];
+
+/* All that was taken from the slab is out, and CPU 0's by_rcu magazine has room for one more. */
 static void setup_linked(void)
 {
-	scene_begin_sized(SCENE_ONE);
-	scene_publish(scene_alloc());
-}
-
-/* Unlink, free, and take what can be had. */
-static void replacer(void)
-{
-	void *p = scene_unlink();
 	unsigned int i;
 
-	scene_free_rcu(p);
-	for (i = 0; i < 2; i++) {
+	scene_begin();
+	for (i = 0; i < 4; i++)
+		spare[i] = scene_alloc();
+	scene_free_rcu(spare[3]);
+	scene_publish(spare[0]);
+}
+
+/* Unlink and free, so that its magazine leaves the CPU; then take what can be had. */
+static void unlink_and_free(void)
+{
+	scene_free_rcu(scene_unlink());
+	scene_free_rcu(spare[1]);
+}
+
+static void take_two(void)
+{
+	void *p = scene_alloc(), *q = scene_alloc();
+
+	scene_free(p);
+	scene_free(q);
+}
+
+static void replacer(void)
+{
+	unlink_and_free();
+	bpf_rcu_poll_state(bpf_rcu_get_state());
+	take_two();
+	scene_free(spare[2]);
+}
+
+/* It polls for nobody: the grace periods are somebody else's. */
+static void unlinker(void)
+{
+	unlink_and_free();
+	take_two();
+	scene_free(spare[2]);
+}
+
+static void poller(void)
+{
+	bpf_rcu_poll_state(bpf_rcu_get_state());
+}
+
+static void writing_reader(void)
+{
+	scene_read(true);
+}
+
+/* With one object a magazine: what each free_rcu finds there goes to limbo. */
+static void setup_one(void)
+{
+	unsigned int i;
+
+	scene_begin_sized(SCENE_ONE);
+	for (i = 0; i < 4; i++)
+		spare[i] = scene_alloc();
+	scene_free_rcu(spare[3]);
+	scene_publish(spare[0]);
+}
+
+/* Four grace periods, in each of which the other may stand between its cookie and its push. */
+static void pass_four(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 4; i++)
 		bpf_rcu_poll_state(bpf_rcu_get_state());
-		p = scene_alloc();
-		if (p)
-			scene_free_rcu(p);
-	}
+	unlink_and_free();
+	take_two();
+	scene_free(spare[2]);
+}
+
+static void late_pusher(void)
+{
+	struct bma_magazine *m = bma_magazine_new();
+	void *p = scene_alloc();
+
+	scene_give(p, true);
+	bma_magazine_push(scene.ma[0].caches, m, p);
+	bma_limbo_put(scene.ma[0].caches, m);
 }
 
 static const struct model_scenario scenarios[] = {
@@ -34,6 +102,43 @@ static const struct model_scenario scenarios[] = {
 		.nr_cpus = 2,
 		.check = { .preemptions = 2, .late = 1 },
 		.proof = { .preemptions = MODEL_FREELY, .late = 1 },
+	},
+	{
+		.name = "free_rcu against a reader with real barriers",
+		.setup = setup_linked,
+		.thread = { replacer, scene_reader },
+		.finish = scene_end,
+		.nr_cpus = 2,
+		.fences = true,
+		.check = { .preemptions = 2, .late = 1 },
+		.proof = { .preemptions = MODEL_FREELY, .late = 2 },
+	},
+	{
+		.name = "free_rcu against a reader that writes",
+		.setup = setup_linked,
+		.thread = { replacer, writing_reader },
+		.finish = scene_end,
+		.nr_cpus = 2,
+		.check = { .preemptions = 2, .late = 1 },
+		.proof = { .preemptions = MODEL_FREELY, .late = 1 },
+	},
+	{
+		.name = "free_rcu, a reader, and a poll by another",
+		.setup = setup_linked,
+		.thread = { unlinker, poller, scene_reader },
+		.finish = scene_end,
+		.nr_cpus = 3,
+		.check = { .preemptions = 2, .late = 0 },
+		.proof = { .preemptions = 4, .late = 1 },
+	},
+	{
+		.name = "a release of a bucket against a late pusher",
+		.setup = setup_one,
+		.thread = { late_pusher, pass_four, scene_reader },
+		.finish = scene_end,
+		.nr_cpus = 3,
+		.check = { .preemptions = 2 },
+		.proof = { .preemptions = 3 },
 	},
 	{ 0 },
 };
