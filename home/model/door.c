@@ -175,8 +175,14 @@ uint32_t port_thread_id(void)
 
 bool port_thread_dead(uint32_t id)
 {
+	struct model_thread *t = &model.thread[id - 2];
+
 	model_point("port_thread_dead");
-	return id >= 2 && id - 2 < model.nr_threads && model.thread[id - 2].done;
+	if (id < 2 || id - 2 >= model.nr_threads || !t->done)
+		return false;
+	/* The system has switched it away for good. */
+	late_all_go(t);
+	return true;
 }
 
 void port_yield(void)
@@ -188,6 +194,7 @@ struct sleep {
 	struct bma_gp *gp;
 	uint64_t completed;
 	uint64_t changes;
+	unsigned int thread;
 };
 
 /* What changes when a reader leaves. */
@@ -202,18 +209,29 @@ static uint64_t changes(void)
 	return sum;
 }
 
+/* A moment is over when no other can go on; after two that brought nothing there is no other. */
+static unsigned int moments[MODEL_THREADS];
+
 static bool may_go_on(void *arg)
 {
 	struct sleep *s = arg;
 
-	return s->gp->completed != s->completed || (!s->gp->driven && changes() != s->changes);
+	if (s->gp->completed != s->completed)
+		return true;
+	return !s->gp->driven &&
+	       (changes() != s->changes || (moments[s->thread] < 2 && others_stand(s->thread)));
 }
 
 void port_gp_sleep(struct bma_gp *gp, uint64_t completed)
 {
-	struct sleep s = { gp, completed, changes() };
+	struct sleep s = { gp, completed, changes(), (unsigned int)model.self };
 
 	model_wait("port_gp_sleep", may_go_on, &s);
+	if (model.self < 0)
+		return;
+	moments[model.self] = gp->completed == completed && changes() == s.changes ?
+				      moments[model.self] + 1 :
+				      0;
 }
 
 void port_gp_ended(struct bma_gp *gp)

@@ -69,22 +69,23 @@ static void add_stores(struct actions *a, unsigned int nr)
 static unsigned int possible(action_t *action, unsigned int preemptions)
 {
 	struct actions a = { action, 0 };
-	unsigned int i, current = (unsigned int)model.current;
-	const struct model_thread *t = &model.thread[current];
-	bool may_switch = preemptions || !can_run(t);
+	const struct model_thread *t = model.current < 0 ? NULL : &model.thread[model.current];
+	bool may_switch = preemptions || !t || !can_run(t);
+	unsigned int i;
 
-	if (t->choices) {
+	if (t && t->choices) {
 		for (i = 0; i < t->choices; i++)
-			add(&a, ACTION(CHOOSE, current, i));
+			add(&a, ACTION(CHOOSE, model.current, i));
 		return a.nr;
 	}
-	add_thread(&a, current);
+	if (t)
+		add_thread(&a, (unsigned int)model.current);
 	for (i = 0; may_switch && i < model.nr_threads; i++)
-		if (i != current)
+		if ((int)i != model.current)
 			add_thread(&a, i);
 	/* Nobody sees a store before there is a switch, and until then it can be done as well later. */
 	for (i = 0; i < model.nr_threads; i++)
-		if (i != current || may_switch)
+		if ((int)i != model.current || may_switch)
 			add_stores(&a, i);
 	return a.nr;
 }
@@ -105,7 +106,7 @@ static void switch_to(unsigned int nr)
 	struct model_thread *t = &model.thread[nr];
 	unsigned int i;
 
-	if ((int)nr == model.current)
+	if ((int)nr == model.current || model.current < 0)
 		return;
 	if (explorer->preemptions != MODEL_FREELY && can_run(&model.thread[model.current]))
 		explorer->preemptions--;
@@ -218,6 +219,7 @@ static void begin(const struct model_scenario *s, const struct model_bound *boun
 	model.fences = bpf_rcu_readers_fence_ = s->fences;
 	model.sequences = s->sequences;
 	model.flavor = s->flavor;
+	model.late_at = s->late_at;
 	for (i = 0; i < MODEL_THREADS && s->thread[i]; i++)
 		model.nr_threads++;
 	heap_map();
@@ -229,7 +231,7 @@ static void begin(const struct model_scenario *s, const struct model_bound *boun
 		thread_start(i, s->thread[i], s->handler[i]);
 		thread_resume(i);
 	}
-	model.current = 0;
+	model.current = -1;
 	model.late = bound->late;
 	model.migrations = bound->migrations;
 	model.fails = bound->fails;
@@ -378,7 +380,7 @@ static action_t chosen(struct chance *c, const action_t *action, unsigned int nr
 	unsigned int i, best = 0;
 
 	for (i = 0; i < c->nr_changes; i++)
-		if (c->change[i] == explorer->steps)
+		if (c->change[i] == explorer->steps && model.current >= 0)
 			c->priority[model.current] = --c->lowest;
 	/* What is not a thread's turn comes by chance. */
 	if (kind_of(action[0]) == CHOOSE)

@@ -90,8 +90,12 @@ void model_fence(const struct model_site *site);
 		  (uint64_t)(v), MODEL_##mo)
 #define port_barrier_full() model_fence(MODEL_SITE("full barrier"))
 
-#define BPF_RCU_LOAD_(p, mo) port_load(p, mo)
-#define BPF_RCU_STORE_(p, v, mo) port_store(p, v, mo)
+#define BPF_RCU_LOAD_(p, mo)                                                                       \
+	((__typeof__(*(p)))model_load(MODEL_SITE("load " #p ", " #mo), (p), sizeof(*(p)),          \
+				      MODEL_##mo))
+#define BPF_RCU_STORE_(p, v, mo)                                                                   \
+	model_store(MODEL_SITE("store " #p ", " #v ", " #mo), (p), sizeof(*(p)), (uint64_t)(v),    \
+		    MODEL_##mo)
 #define BPF_RCU_FENCE_() port_barrier_full()
 
 #endif /* BMA_HOME_H */

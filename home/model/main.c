@@ -25,7 +25,7 @@
 static struct options {
 	const char *scenario, *replay;
 	struct limits limits;
-	bool proof, list, bound;
+	bool proof, list, bound, deepen;
 } options = { .limits = { .depth = 4, .seed = 1 } };
 
 static void on_fault(int sig)
@@ -195,13 +195,10 @@ static int go_through_in_child(const struct model_scenario *s, const struct limi
 	return go_through(s, &limits->bound);
 }
 
-static bool run(const struct model_scenario *s)
+static bool run_within(const struct model_scenario *s, struct limits limits)
 {
-	struct limits limits = options.limits;
 	int status;
 
-	if (!options.bound)
-		limits.bound = options.proof ? s->proof : s->check;
 	begin_anew();
 	explorer->scenario = s;
 	if (!options.replay) {
@@ -220,9 +217,34 @@ static bool run(const struct model_scenario *s)
 	return options.replay && status == 0;
 }
 
+/* The shortest way to a failure is in the smallest bound. */
+static bool run_deeper(const struct model_scenario *s, struct limits limits)
+{
+	const struct model_bound most = limits.bound;
+	unsigned int i;
+
+	for (i = 0; i < 5 && i < most.preemptions; i++) {
+		limits.bound.preemptions = i;
+		for (limits.bound.late = 0; limits.bound.late <= most.late; limits.bound.late++)
+			if (!run_within(s, limits))
+				return false;
+	}
+	limits.bound = most;
+	return run_within(s, limits);
+}
+
+static bool run(const struct model_scenario *s)
+{
+	struct limits limits = options.limits;
+
+	if (!options.bound)
+		limits.bound = options.proof ? s->proof : s->check;
+	return options.deepen ? run_deeper(s, limits) : run_within(s, limits);
+}
+
 static void usage(const char *name)
 {
-	printf("usage: %s [--list] [--proof] [--bound PREEMPTIONS,LATE,MIGRATIONS,FAILS] [--seconds N]\n"
+	printf("usage: %s [--list] [--proof] [--deepen] [--bound PREEMPTIONS,LATE,MIGRATIONS,FAILS] [--seconds N]\n"
 	       "       [--random EXECUTIONS [--depth N] [--seed N]] [--replay SCHEDULE] [SCENARIO]\n",
 	       name);
 	exit(2);
@@ -262,6 +284,8 @@ static void options_read(int argc, char **argv)
 	for (i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--list"))
 			options.list = true;
+		else if (!strcmp(argv[i], "--deepen"))
+			options.deepen = true;
 		else if (!strcmp(argv[i], "--proof"))
 			options.proof = true;
 		else if (argv[i][0] != '-')

@@ -180,6 +180,8 @@ static bool must_be_late(struct model_thread *t, const void *p, size_t size, enu
  */
 static bool may_be_late(const void *p)
 {
+	if (model.late_at)
+		return p == model.late_at;
 	return !heap_is_magazine(p) || ((uintptr_t)p & (PORT_MAGAZINE_BYTES - 1)) != 8;
 }
 

@@ -29,8 +29,6 @@ struct model_bound {
 	unsigned int preemptions, late, migrations, fails;
 };
 
-struct bpf_rcu_reader_;
-
 struct model_scenario {
 	const char *name;
 	void (*setup)(void); /* alone, before the threads */
@@ -42,6 +40,7 @@ struct model_scenario {
 	bool sequences; /* pop and push are two steps each, restarted as rseq is */
 	bool strangers; /* threads have no records of readers yet */
 	bool flavor; /* the home drives a domain; model_drive() is in a thread */
+	const void *late_at; /* only stores to this word may be late; NULL: all */
 	struct model_bound check, proof; /* what is explored by default, and with --proof */
 };
 
@@ -82,9 +81,6 @@ const struct rcu_flavor_struct *model_flavor(void);
 void model_flavor_lock(void);
 void model_flavor_unlock(void);
 void model_drive(unsigned int n);
-
-/* In finish: the record of a thread's. */
-struct bpf_rcu_reader_ *model_reader(unsigned int thread);
 
 /* Pieces of metadata in use, and bytes of pages, since the last model_baseline(). */
 void model_baseline(void);

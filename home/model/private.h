@@ -54,11 +54,13 @@ struct model {
 	struct model_thread thread[MODEL_THREADS];
 	unsigned int nr_threads;
 	int self; /* who runs; -1: nobody, and there are no points */
-	int current; /* who ran last */
+	int current; /* who ran last; -1: nobody yet */
+	unsigned int asked; /* others_stand(): threads that are asking */
 	int played; /* whose record is made, before there are threads */
 	unsigned int late, migrations, fails; /* left */
 	unsigned int nr_cpus;
 	bool fences, sequences, flavor;
+	const void *late_at;
 	uint64_t last; /* what the last access found */
 	char *arena_next;
 };
@@ -89,6 +91,7 @@ extern struct explorer *explorer;
 void thread_start(unsigned int nr, void (*fn)(void), void (*handler)(void));
 void thread_resume(unsigned int nr);
 void point(const struct model_site *site);
+bool others_stand(unsigned int nr);
 unsigned int choose(unsigned int n, unsigned int *budget);
 char *thread_stack_top(unsigned int nr);
 void threads_map(void);

@@ -69,6 +69,28 @@ int model_self(void)
 	return model.self;
 }
 
+/* Can no thread but @nr go on?  Two that ask this about each other both can. */
+bool others_stand(unsigned int nr)
+{
+	const struct model_thread *t;
+	unsigned int i;
+
+	for (i = 0; i < model.nr_threads; i++) {
+		t = &model.thread[i];
+		if (i == nr || t->done)
+			continue;
+		if (model.asked & 1u << i)
+			continue;
+		model.asked |= 1u << nr;
+		if (!t->ready || t->ready(t->ready_arg)) {
+			model.asked &= ~(1u << nr);
+			return false;
+		}
+		model.asked &= ~(1u << nr);
+	}
+	return true;
+}
+
 /* To the search; back when that resumes this thread. */
 static void leave(void)
 {
@@ -115,6 +137,8 @@ void model_wait(const char *what, bool (*ready)(void *arg), void *arg)
 		return;
 	}
 	t = self();
+	/* The system switches it away, which is a barrier. */
+	late_all_go(t);
 	t->ready = ready;
 	t->ready_arg = arg;
 	point(&site);
@@ -189,9 +213,4 @@ void thread_resume(unsigned int nr)
 	t->reader = bpf_rcu_this_reader_;
 	model.self = -1;
 	wipe_below(t);
-}
-
-struct bpf_rcu_reader_ *model_reader(unsigned int thread)
-{
-	return model.thread[thread].reader;
 }

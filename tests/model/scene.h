@@ -270,6 +270,19 @@ static inline void scene_destroy(struct bpf_mem_alloc *ma)
 	bpf_mem_alloc_destroy(ma);
 }
 
+/* What nobody has is with the slab when the reclaimer has nothing left to do: nothing strands. */
+static inline void scene_check_nothing_strands(struct bpf_mem_cache *c)
+{
+	int64_t out = 0;
+	unsigned int i;
+
+	for (i = 0; i < scene.nr; i++)
+		out += scene.obj[i].state == SCENE_OUT &&
+		       bma_pagemap_cache(scene.obj[i].at) == c;
+	if (c->nr_from_slab != out)
+		model_fail("objects strand");
+}
+
 /* All is back once allocators are destroyed and readers are out. */
 static inline void scene_end(void)
 {
@@ -280,6 +293,7 @@ static inline void scene_end(void)
 			continue;
 		model_settle();
 		scene_check_spans(scene.ma[i].caches);
+		scene_check_nothing_strands(scene.ma[i].caches);
 		scene_destroy(&scene.ma[i]);
 	}
 	model_settle();

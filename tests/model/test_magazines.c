@@ -47,6 +47,13 @@ static void setup_one(void)
 	scene_begin_sized(SCENE_ONE);
 }
 
+static void setup_asleep(void)
+{
+	setup_one();
+	scene_free(scene_alloc());
+	model_settle();
+}
+
 /* CPU 0 has a block, and in it magazines of each kind. */
 static void setup_loaded(void)
 {
@@ -65,7 +72,8 @@ static void handler(void)
 {
 	void *p = scene_alloc();
 
-	scene_free_rcu(p);
+	if (p)
+		scene_free_rcu(p);
 }
 
 static void handler_frees(void)
@@ -170,6 +178,14 @@ static const struct model_scenario scenarios[] = {
 		.nr_cpus = 2,
 		.check = { .preemptions = 0, .fails = 1 },
 		.proof = { .preemptions = 1, .fails = 2 },
+	},
+	{
+		.name = "a step that fails while the reclaimer sleeps",
+		.setup = setup_asleep,
+		.thread = { handler },
+		.finish = scene_end,
+		.check = { .fails = 1 },
+		.proof = { .fails = 3 },
 	},
 	{
 		.name = "a flush of another CPU's magazines against its owner",

@@ -5,6 +5,7 @@
 #include "scene.h"
 
 static void *spare[4];
+static bool freed;
 
 /* An idle CPU with magazines of each kind, and a depot. */
 static void setup(void)
@@ -44,18 +45,40 @@ static void two_rounds(void)
 	model_reclaimer(2);
 }
 
-/* Every object is in the depot, and the round that comes trims it. */
-static void setup_trim(void)
+/* The depot's two magazines are a surplus in the round that comes. */
+static void make_surplus(void)
 {
-	struct bpf_mem_cache *c;
+	struct bpf_mem_cache *c = scene.ma[0].caches;
 
-	setup();
-	scene_free(spare[0]);
-	scene_publish(NULL);
-	c = scene.ma[0].caches;
 	bma_reclaim_harvest(scene.ma[0].group, 0);
 	c->nr_depot_low = c->nr_depot;
 	bma_world.round = 3;
+}
+
+static void setup_trim(void)
+{
+	setup();
+	make_surplus();
+}
+
+/* Free, for reuse at once: a reader may still have it, and then its memory stays. */
+static void unlink_and_free_now(void)
+{
+	scene_free(scene_unlink());
+	freed = true;
+}
+
+static bool is_freed(void *arg)
+{
+	return *(bool *)arg;
+}
+
+static void trim_what_was_freed(void)
+{
+	model_wait("for the free", is_freed, &freed);
+	make_surplus();
+	bma_reclaim();
+	bma_reclaim();
 }
 
 /* Room for two objects in limbo, and two are in it. */
@@ -143,16 +166,16 @@ static const struct model_scenario scenarios[] = {
 	{
 		.name = "a trim against a refill",
 		.setup = setup_trim,
-		.thread = { alloc_and_free, two_rounds },
+		.thread = { unlink_and_refill, two_rounds },
 		.finish = scene_end,
 		.nr_cpus = 2,
 		.check = { .preemptions = 2 },
 		.proof = { .preemptions = 4 },
 	},
 	{
-		.name = "a trim, a sleepable reader, and a refill",
-		.setup = setup_trim,
-		.thread = { alloc_and_free, scene_read_trace, two_rounds },
+		.name = "a trim of what a sleepable reader has",
+		.setup = setup,
+		.thread = { unlink_and_free_now, scene_read_trace, trim_what_was_freed },
 		.finish = scene_end,
 		.nr_cpus = 3,
 		.check = { .preemptions = 1 },

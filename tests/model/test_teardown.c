@@ -79,6 +79,28 @@ static void free_second(void)
 	scene_destroy(&scene.ma[0]);
 }
 
+/* Nothing to look after: the reclaimer sleeps. */
+static void setup_asleep(void)
+{
+	scene_begin();
+	scene_free(scene_alloc());
+	model_settle();
+}
+
+static void free_rcu_and_destroy(void)
+{
+	void *p = scene_alloc();
+
+	if (p)
+		scene_free_rcu(p);
+	scene_destroy(&scene.ma[0]);
+}
+
+static void destroy_only(void)
+{
+	scene_destroy(&scene.ma[0]);
+}
+
 static void two_rounds(void)
 {
 	model_reclaimer(2);
@@ -155,6 +177,24 @@ static const struct model_scenario scenarios[] = {
 		.nr_cpus = 3,
 		.check = { .preemptions = 1 },
 		.proof = { .preemptions = 3 },
+	},
+	{
+		.name = "destroy, and the reclaimer asleep",
+		.setup = setup_asleep,
+		.thread = { destroy_only, two_rounds },
+		.finish = scene_end,
+		.nr_cpus = 2,
+		.check = { .preemptions = 2 },
+		.proof = { .preemptions = 4, .late = 1 },
+	},
+	{
+		.name = "destroy where steps have failed",
+		.setup = setup_asleep,
+		.thread = { free_rcu_and_destroy, two_rounds },
+		.finish = scene_end,
+		.nr_cpus = 2,
+		.check = { .preemptions = 0, .fails = 1 },
+		.proof = { .preemptions = 2, .fails = 2 },
 	},
 	{
 		.name = "destroy of two allocators",

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * seed.c - the protocol that the review was about, as it was; and its scenes again, with ours
+ *
+ * The protocol in our own words, as far as its teardown goes.  Each CPU's cache has two lists that wait: for
+ * RCU (waiting) and, after that, for RCU tasks trace (next_trace, then waiting_trace); and for each kind a flag
+ * that says whether a callback is on its way.  The RCU callback of a cache moves its objects to the list of the
+ * cache that they came from (tgt).  Destroy drains every list, looks at the flags, and frees the caches at once
+ * if none is set; else after both barriers.
+ *
+ * A list is a word with a bit for each object, so that taking all and adding some are one step each, as they
+ * are in an llist; but for the one race that is about links.
+ *
+ * Those must fail that say so (`must fail` in their name); docs/teardown.md draws the four.
+ */
+#include "scene.h"
+
+#define NR_CACHES 2
+
+struct cache {
+	uint64_t waiting, next_trace, waiting_trace;
+	uint32_t rcu_in_progress, trace_in_progress;
+	struct cache *tgt;
+	bool rcu_queued, trace_queued; /* the callback, with the system */
+};
+
+static struct cache cache[NR_CACHES];
+static uint64_t back; /* objects that are with the slab again */
+static uint64_t all; /* objects that were handed to the protocol */
+static bool caches_freed, rcu_flag_first;
+
+static void touch(void)
+{
+	if (caches_freed)
+		model_fail("a callback runs on a cache that was freed");
+}
+
+static void free_all(uint64_t objs)
+{
+	if (back & objs)
+		model_fail("an object is freed twice");
+	back |= objs;
+}
+
+static void call_rcu_trace(struct cache *c)
+{
+	uint64_t objs;
+
+	touch();
+	if (port_xchg(&c->trace_in_progress, 1, seq_cst))
+		return;
+	objs = port_xchg(&c->next_trace, 0, seq_cst);
+	port_or(&c->waiting_trace, objs, seq_cst);
+	c->trace_queued = true;
+}
+
+/* After an RCU grace period. */
+static void rcu_callback(struct cache *c)
+{
+	uint64_t objs;
+
+	touch();
+	c->rcu_queued = false;
+	objs = port_xchg(&c->waiting, 0, seq_cst);
+	if (objs) {
+		port_or(&c->tgt->next_trace, objs, seq_cst);
+		call_rcu_trace(c->tgt);
+	}
+	touch();
+	port_store(&c->rcu_in_progress, 0, seq_cst);
+}
+
+/* After a tasks-trace grace period. */
+static void trace_callback(struct cache *c)
+{
+	touch();
+	free_all(port_xchg(&c->waiting_trace, 0, seq_cst));
+	touch();
+	port_store(&c->trace_in_progress, 0, seq_cst);
+	c->trace_queued = false;
+}
+
+static void run_callbacks(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_CACHES; i++)
+		if (cache[i].rcu_queued)
+			rcu_callback(&cache[i]);
+	for (i = 0; i < NR_CACHES; i++)
+		if (cache[i].trace_queued)
+			trace_callback(&cache[i]);
+}
+
+static void drain(struct cache *c)
+{
+	free_all(port_xchg(&c->next_trace, 0, seq_cst));
+	free_all(port_xchg(&c->waiting_trace, 0, seq_cst));
+	free_all(port_xchg(&c->waiting, 0, seq_cst));
+}
+
+static bool in_progress(struct cache *c)
+{
+	bool first, second;
+
+	if (rcu_flag_first) {
+		first = port_load(&c->rcu_in_progress, seq_cst);
+		second = port_load(&c->trace_in_progress, seq_cst);
+	} else {
+		first = port_load(&c->trace_in_progress, seq_cst);
+		second = port_load(&c->rcu_in_progress, seq_cst);
+	}
+	return first || second;
+}
+
+static bool no_callback(void *arg)
+{
+	unsigned int i;
+
+	(void)arg;
+	for (i = 0; i < NR_CACHES; i++)
+		if (cache[i].rcu_in_progress || cache[i].trace_in_progress)
+			return false;
+	return true;
+}
+
+static void destroy(void)
+{
+	bool wait = false;
+	unsigned int i;
+
+	for (i = 0; i < NR_CACHES; i++) {
+		drain(&cache[i]);
+		wait |= in_progress(&cache[i]);
+	}
+	if (wait)
+		model_wait("rcu_barrier, and that of tasks trace", no_callback, NULL);
+	caches_freed = true;
+}
+
+static void finish(void)
+{
+	run_callbacks();
+	if (back != all)
+		model_fail("an object is lost");
+}
+
+/* One object waits for RCU in cache @nr, and its callback is on its way. */
+static void wait_rcu(unsigned int nr, uint64_t obj)
+{
+	cache[nr].waiting = obj;
+	cache[nr].rcu_in_progress = 1;
+	cache[nr].rcu_queued = true;
+	all |= obj;
+}
+
+static void setup_own(void)
+{
+	cache[0].tgt = &cache[0];
+	cache[1].tgt = &cache[1];
+}
+
+static void setup_leak(void)
+{
+	setup_own();
+	rcu_flag_first = true;
+	wait_rcu(0, 1);
+	cache[0].waiting_trace = 2;
+	cache[0].trace_in_progress = 1;
+	cache[0].trace_queued = true;
+	all |= 2;
+}
+
+static void setup_order(void)
+{
+	setup_own();
+	wait_rcu(0, 1);
+}
+
+static void setup_tgt(void)
+{
+	setup_own();
+	cache[1].tgt = &cache[0];
+	rcu_flag_first = true;
+	wait_rcu(1, 1);
+}
+
+/* --- two consumers of one list ------------------------------------------------------------------ */
+
+struct node {
+	struct node *next;
+	int owner; /* 0: on the list */
+};
+
+static struct node node[2], *first;
+
+static void own(struct node *n)
+{
+	if (n && n->owner)
+		model_fail("an object has two owners");
+	if (n)
+		n->owner = model_self() + 1;
+}
+
+static struct node *del_first(void)
+{
+	struct node *n = port_load(&first, seq_cst), *next;
+
+	do {
+		if (!n)
+			return NULL;
+		next = port_load(&n->next, seq_cst);
+	} while (!port_cas(&first, &n, next, seq_cst));
+	own(n);
+	return n;
+}
+
+/* A refill, which takes what waits one by one. */
+static void refill(void)
+{
+	del_first();
+	del_first();
+}
+
+/* A callback on another CPU takes all; the first is handed out and freed again, the second is kept. */
+static void take_all_and_add(void)
+{
+	struct node *n = port_xchg(&first, NULL, seq_cst), *kept;
+
+	if (!n)
+		return;
+	own(n);
+	kept = port_load(&n->next, seq_cst);
+	own(kept);
+	n->owner = 0;
+	port_store(&n->next, port_load(&first, seq_cst), seq_cst);
+	port_store(&first, n, seq_cst);
+}
+
+static void setup_list(void)
+{
+	first = &node[0];
+	node[0].next = &node[1];
+}
+
+/* --- the same scenes here ------------------------------------------------------------------------- */
+
+static void *spare[4];
+
+/* One magazine waits for RCU, another for both kinds, and a callback's work is a round's. */
+static void here_setup(void)
+{
+	unsigned int i;
+
+	scene_begin();
+	for (i = 0; i < 4; i++)
+		spare[i] = scene_alloc();
+	scene_free(spare[2]);
+	scene_free(spare[3]);
+	bma_reclaim_harvest(scene.ma[0].group, 0);
+	scene.ma[0].caches->nr_depot_low = 2;
+	bma_world.round = 3;
+	bma_reclaim();
+	scene_free_rcu(spare[0]);
+	bma_reclaim_harvest(scene.ma[0].group, 0);
+	scene_publish(spare[1]);
+}
+
+static void here_destroy(void)
+{
+	scene_free_rcu(scene_unlink());
+	scene_destroy(&scene.ma[0]);
+}
+
+static void here_rounds(void)
+{
+	model_reclaimer(2);
+}
+
+/* Objects of one allocator that another CPU freed, and the end of both. */
+static void here_setup_two(void)
+{
+	here_setup();
+	MODEL_CHECK(bpf_mem_alloc_init(&scene.ma[1], SCENE_TWO, false) == 0);
+	model_settle();
+	spare[0] = scene_alloc_from(&scene.ma[1]);
+}
+
+static void here_destroy_second(void)
+{
+	scene_free_to(&scene.ma[1], spare[0]);
+	scene_destroy(&scene.ma[1]);
+}
+
+/* Two refills of one depot, while a third puts back what it took. */
+static void here_setup_depot(void)
+{
+	unsigned int i;
+
+	scene_begin();
+	for (i = 0; i < 4; i++)
+		spare[i] = scene_alloc();
+	for (i = 0; i < 4; i++) {
+		scene_free(spare[i]);
+		if (i & 1)
+			bma_reclaim_harvest(scene.ma[0].group, 0);
+	}
+}
+
+static void here_refill(void)
+{
+	scene_free(scene_alloc());
+}
+
+static void here_take_and_add(void)
+{
+	struct bpf_mem_cache *c = scene.ma[0].caches;
+	struct bma_magazine *a = bma_depot_get(c), *b = bma_depot_get(c);
+
+	if (a)
+		bma_depot_put(c, a);
+	if (b)
+		bma_depot_put(c, b);
+}
+
+#define FREELY                                                                                     \
+	.check = { .preemptions = MODEL_FREELY }, .proof = { .preemptions = MODEL_FREELY }
+
+static const struct model_scenario scenarios[] = {
+	{
+		.name = "must fail: 1 drained, then filled again",
+		.setup = setup_leak,
+		.thread = { destroy, run_callbacks },
+		.finish = finish,
+		.nr_cpus = 2,
+		FREELY,
+	},
+	{
+		.name = "must fail: 2 flags in the wrong order",
+		.setup = setup_order,
+		.thread = { destroy, run_callbacks },
+		.finish = finish,
+		.nr_cpus = 2,
+		FREELY,
+	},
+	{
+		.name = "must fail: 3 another cache's callback",
+		.setup = setup_tgt,
+		.thread = { destroy, run_callbacks },
+		.finish = finish,
+		.nr_cpus = 2,
+		FREELY,
+	},
+	{
+		.name = "must fail: 4 two consumers of one list",
+		.setup = setup_list,
+		.thread = { refill, take_all_and_add },
+		.nr_cpus = 2,
+		FREELY,
+	},
+	{
+		.name = "here: destroy while a round moves what waits",
+		.setup = here_setup,
+		.thread = { here_destroy, here_rounds },
+		.finish = scene_end,
+		.nr_cpus = 2,
+		.check = { .preemptions = 2 },
+		.proof = { .preemptions = 4, .late = 1 },
+	},
+	{
+		.name = "here: destroy, readers, and a round",
+		.setup = here_setup,
+		.thread = { here_destroy, scene_reader, here_rounds },
+		.finish = scene_end,
+		.nr_cpus = 3,
+		.check = { .preemptions = 1 },
+		.proof = { .preemptions = 3 },
+	},
+	{
+		.name = "here: two allocators end at once",
+		.setup = here_setup_two,
+		.thread = { here_destroy, here_destroy_second, here_rounds },
+		.finish = scene_end,
+		.nr_cpus = 3,
+		.check = { .preemptions = 1 },
+		.proof = { .preemptions = 3 },
+	},
+	{
+		.name = "here: consumers of one depot",
+		.setup = here_setup_depot,
+		.thread = { here_refill, here_take_and_add, here_refill },
+		.finish = scene_end,
+		.nr_cpus = 3,
+		.check = { .preemptions = 2 },
+		.proof = { .preemptions = 4, .late = 1 },
+	},
+	{ 0 },
+};
+
+int main(int argc, char **argv)
+{
+	return model_main(argc, argv, scenarios);
+}
