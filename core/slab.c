@@ -283,22 +283,23 @@ static void wipe(const struct bpf_mem_cache *c, char *obj)
 
 /*
  * Put @obj back.  The caller owns it and knows that no reader can reach it.  Returns whether the
- * span may be all free now: nr_free is never less than the bits that are set, so the last put sees
- * it.
+ * span may be all free now: who sets the last bit sees it, as each counts before it sets its bit,
+ * and looks at the count after that.
  */
 static bool span_put(struct bpf_mem_cache *c, struct bma_span *span, void *obj)
 {
-	uint32_t nr = bma_obj_nr(c, obj), w = nr / 64, nr_free;
+	uint32_t nr = bma_obj_nr(c, obj), w = nr / 64;
 
 	wipe(c, obj);
 	port_sub(&c->nr_from_slab, 1, relaxed);
 	/* Before the bit: once all bits are set the span may go. */
-	nr_free = port_add(&span->nr_free, 1, relaxed) + 1;
+	port_add(&span->nr_free, 1, seq_cst);
 	if (w < port_load(&span->hint, relaxed))
 		port_store(&span->hint, w, relaxed);
 	port_or(&map_of(span, BMA_MAP_FREE)[w], 1ull << (nr % 64), seq_cst);
 	relist(c, span);
-	return nr_free >= c->nr_objs;
+	/* The span may be gone, and this another's count: then somebody looks for nothing. */
+	return port_load(&span->nr_free, seq_cst) >= c->nr_objs;
 }
 
 void bma_slab_put(struct bpf_mem_cache *c, void *obj)
