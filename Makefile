@@ -20,6 +20,8 @@ help:
 	@echo '                (BMA_TEST_LONG=1 for the long runs too, which take many minutes)'
 	@echo 'make torture    bma torture in every way for TIME seconds (600), then the long forms of the tests'
 	@echo 'make torture-fail  break the library in several ways, and see that torture finds each'
+	@echo 'make proof      every interleaving of small scenes, up to bounds, and a table; minutes to hours'
+	@echo 'make model-fail that each barrier that is removed is missed by the model checker'
 	@echo 'make install    put it in place (DESTDIR=..., and SETUP="--prefix=..." at the first make)'
 	@echo 'make format     have clang-format lay out every .c and .h'
 	@echo 'make clean      remove every build directory'
@@ -47,6 +49,14 @@ torture-fail: all
 	@sh scripts/deps build demo check
 	@$(PYTHON) scripts/torture-fail
 
+proof:
+	@sh scripts/deps build demo check proof
+	@$(PYTHON) scripts/proof
+
+model-fail:
+	@sh scripts/deps build demo check proof
+	@$(PYTHON) scripts/proof --twins
+
 # Programs linked with the new library find it at once where it is in the linker's path.
 install: all
 	@DESTDIR='$(DESTDIR)' meson install -C build --no-rebuild --quiet
@@ -58,4 +68,4 @@ format:
 clean:
 	rm -rf build build-*
 
-.PHONY: all help demo check torture torture-fail install format clean
+.PHONY: all help demo check proof model-fail torture torture-fail install format clean

@@ -8,7 +8,7 @@
  *
  * Output, a line for each scenario:
  *
- *	ok: NAME: EXECUTIONS STATES BOUND VERDICT	("all" within the bound, or "out of time")
+ *	ok: NAME: EXECUTIONS, STATES, BOUND: VERDICT	("all" within the bound, "out of time", "found")
  *	NOT ok: NAME: what fails
  */
 #include <signal.h>
@@ -132,19 +132,22 @@ static unsigned int schedule_read(const char *at, action_t *schedule)
 
 static int search(const struct model_scenario *s, const struct limits *limits)
 {
-	static const char *const verdicts[] = { "all", "out of time", "FAILED" };
+	static const char *const verdicts[] = { "all", "out of time" };
 	enum verdict verdict;
 
 	faults_catch();
 	verdict = explore(s, limits);
-	if (verdict == FAILED)
+	if ((verdict == FAILED) != s->must_fail)
 		return 1;
 	printf("ok: %s: %lu executions, %lu states,", s->name,
 	       (unsigned long)explorer->executions, (unsigned long)explorer->states);
 	if (limits->random)
 		printf(" by chance, depth %u,", limits->depth);
 	print_bound(s, &limits->bound);
-	printf(": %s\n", limits->random ? "none fails" : verdicts[verdict]);
+	if (s->must_fail)
+		printf(": found, %s\n", explorer->failure);
+	else
+		printf(": %s\n", limits->random ? "none fails" : verdicts[verdict]);
 	return 0;
 }
 
@@ -206,7 +209,9 @@ static bool run_within(const struct model_scenario *s, struct limits limits)
 		if (status == 0)
 			return true;
 		printf("NOT ok: %s: %s (execution %lu,", s->name,
-		       explorer->failure ? explorer->failure : "the search itself fails",
+		       explorer->failure ? explorer->failure :
+		       s->must_fail	 ? "does not fail" :
+					   "the search itself fails",
 		       (unsigned long)explorer->executions + 1);
 		print_bound(s, &limits.bound);
 		printf(")\n");

@@ -36,6 +36,7 @@ struct model_scenario {
 	void (*handler[MODEL_THREADS])(void); /* comes once, at any point of that thread */
 	void (*finish)(void); /* alone, after the threads */
 	unsigned int nr_cpus; /* thread i begins on CPU i modulo this; 0 is 1 */
+	bool must_fail; /* what is not ours, and is wrong */
 	bool fences; /* readers have real barriers, and there is no membarrier */
 	bool sequences; /* pop and push are two steps each, restarted as rseq is */
 	bool strangers; /* threads have no records of readers yet */

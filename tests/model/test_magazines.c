@@ -122,7 +122,7 @@ static const struct model_scenario scenarios[] = {
 		.thread = { alloc_and_free, alloc_and_free_rcu },
 		.finish = scene_end,
 		.nr_cpus = 2,
-		.check = { .preemptions = 1, .late = 1 },
+		.check = { .preemptions = 2 },
 		.proof = { .preemptions = 3, .late = 1 },
 	},
 	{

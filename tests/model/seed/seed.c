@@ -329,6 +329,7 @@ static void here_take_and_add(void)
 static const struct model_scenario scenarios[] = {
 	{
 		.name = "must fail: 1 drained, then filled again",
+		.must_fail = true,
 		.setup = setup_leak,
 		.thread = { destroy, run_callbacks },
 		.finish = finish,
@@ -337,6 +338,7 @@ static const struct model_scenario scenarios[] = {
 	},
 	{
 		.name = "must fail: 2 flags in the wrong order",
+		.must_fail = true,
 		.setup = setup_order,
 		.thread = { destroy, run_callbacks },
 		.finish = finish,
@@ -345,6 +347,7 @@ static const struct model_scenario scenarios[] = {
 	},
 	{
 		.name = "must fail: 3 another cache's callback",
+		.must_fail = true,
 		.setup = setup_tgt,
 		.thread = { destroy, run_callbacks },
 		.finish = finish,
@@ -353,6 +356,7 @@ static const struct model_scenario scenarios[] = {
 	},
 	{
 		.name = "must fail: 4 two consumers of one list",
+		.must_fail = true,
 		.setup = setup_list,
 		.thread = { refill, take_all_and_add },
 		.nr_cpus = 2,
