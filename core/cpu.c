@@ -166,6 +166,8 @@ static void load_or_put(struct bpf_mem_cache *c, struct bma_cpu *block, struct b
 		}
 	}
 	bma_depot_put(c, m);
+	/* Where a step failed that may be all there is: no CPU shows it to the reclaimer. */
+	port_reclaim_wake();
 }
 
 static struct bma_magazine *filled_from_slab(struct bpf_mem_cache *c)
