@@ -229,9 +229,8 @@ void port_gp_sleep(struct bma_gp *gp, uint64_t completed)
 	model_wait("port_gp_sleep", may_go_on, &s);
 	if (model.self < 0)
 		return;
-	moments[model.self] = gp->completed == completed && changes() == s.changes ?
-				      moments[model.self] + 1 :
-				      0;
+	moments[model.self] =
+		gp->completed == completed && changes() == s.changes ? moments[model.self] + 1 : 0;
 }
 
 void port_gp_ended(struct bma_gp *gp)

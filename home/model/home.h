@@ -68,9 +68,9 @@ void model_fence(const struct model_site *site);
 
 #define MODEL_RMW(p, v, rmw, mo, name)                                                             \
 	({                                                                                         \
-		__typeof__(*(p)) was_ = (__typeof__(*(p)))model_rmw(                               \
-			MODEL_SITE(name " " #p ", " #v ", " #mo), (p), sizeof(*(p)), rmw,          \
-			(uint64_t)(v), MODEL_##mo);                                                \
+		__typeof__(*(p)) was_ =                                                            \
+			(__typeof__(*(p)))model_rmw(MODEL_SITE(name " " #p ", " #v ", " #mo), (p), \
+						    sizeof(*(p)), rmw, (uint64_t)(v), MODEL_##mo); \
 		was_;                                                                              \
 	})
 
@@ -86,8 +86,8 @@ void model_fence(const struct model_site *site);
 #define port_or(p, v, mo) MODEL_RMW(p, v, MODEL_OR, mo, "or")
 #define port_and(p, v, mo) MODEL_RMW(p, v, MODEL_AND, mo, "and")
 #define port_cas(p, old, v, mo)                                                                    \
-	model_cas(MODEL_SITE("cas " #p ", " #v ", " #mo), (p), sizeof(*(p)), (old),                \
-		  (uint64_t)(v), MODEL_##mo)
+	model_cas(MODEL_SITE("cas " #p ", " #v ", " #mo), (p), sizeof(*(p)), (old), (uint64_t)(v), \
+		  MODEL_##mo)
 #define port_barrier_full() model_fence(MODEL_SITE("full barrier"))
 
 #define BPF_RCU_LOAD_(p, mo)                                                                       \

@@ -139,8 +139,8 @@ static int search(const struct model_scenario *s, const struct limits *limits)
 	verdict = explore(s, limits);
 	if ((verdict == FAILED) != s->must_fail)
 		return 1;
-	printf("ok: %s: %lu executions, %lu states,", s->name,
-	       (unsigned long)explorer->executions, (unsigned long)explorer->states);
+	printf("ok: %s: %lu executions, %lu states,", s->name, (unsigned long)explorer->executions,
+	       (unsigned long)explorer->states);
 	if (limits->random)
 		printf(" by chance, depth %u,", limits->depth);
 	print_bound(s, &limits->bound);
@@ -307,8 +307,8 @@ int model_main(int argc, char **argv, const struct model_scenario *s)
 	bool good = true, found = false;
 
 	options_read(argc, argv);
-	explorer = mmap(NULL, sizeof(*explorer), PROT_READ | PROT_WRITE,
-			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	explorer = mmap(NULL, sizeof(*explorer), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			-1, 0);
 	if (explorer == MAP_FAILED)
 		abort();
 	for (; s->name; s++) {

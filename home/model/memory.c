@@ -199,8 +199,8 @@ void model_store(const struct model_site *site, void *p, size_t size, uint64_t v
 
 	access_begins(site, p);
 	done(v);
-	if (model.self >= 0 && (must_be_late(self(), p, size, order) ||
-				(may_be_late(p) && choose(2, &model.late))))
+	if (model.self >= 0 &&
+	    (must_be_late(self(), p, size, order) || (may_be_late(p) && choose(2, &model.late))))
 		late_add(self(), l);
 	else
 		put(p, size, v);

@@ -146,7 +146,7 @@ static struct seen {
 	uint64_t *hash;
 	uint8_t *left;
 	size_t size, used;
-} *seen;
+} * seen;
 
 static size_t slot_of(const struct seen *t, uint64_t hash)
 {

@@ -229,6 +229,16 @@ static inline bool scene_late_store(unsigned int thread, void *p)
 	return true;
 }
 
+/* One piece of each size that is in use, so that no scene cuts pages, which is many steps. */
+static inline void scene_keep_metadata(void)
+{
+	unsigned int size_class;
+
+	for (size_class = 0; size_class < 4; size_class++)
+		bma_meta_alloc(size_class);
+	bma_meta_alloc(BMA_META_MAGAZINE);
+}
+
 /* Also makes what the first allocator of a program makes for good. */
 static inline void scene_begin_sized(int size)
 {
@@ -236,6 +246,7 @@ static inline void scene_begin_sized(int size)
 
 	model_on_pages_free(scene_pages_go);
 	model_on_late_store(scene_late_store);
+	scene_keep_metadata();
 	MODEL_CHECK(bpf_mem_alloc_init(&first, size, false) == 0);
 	bpf_mem_cache_free(&first, bpf_mem_cache_alloc(&first));
 	bpf_mem_alloc_destroy(&first);
@@ -277,8 +288,7 @@ static inline void scene_check_nothing_strands(struct bpf_mem_cache *c)
 	unsigned int i;
 
 	for (i = 0; i < scene.nr; i++)
-		out += scene.obj[i].state == SCENE_OUT &&
-		       bma_pagemap_cache(scene.obj[i].at) == c;
+		out += scene.obj[i].state == SCENE_OUT && bma_pagemap_cache(scene.obj[i].at) == c;
 	if (c->nr_from_slab != out)
 		model_fail("objects strand");
 }

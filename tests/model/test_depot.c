@@ -45,6 +45,7 @@ static void setup(void)
 		MODEL_CHECK(bma_slab_fill(c, m));
 		bma_depot_put(c, m);
 	}
+	port_reclaim_wake();
 }
 
 static void pop(void)
@@ -68,10 +69,37 @@ static void pieces(void)
 	bma_meta_free(b, 0);
 }
 
+/* Two to a page, so that a page is cut, and is all free again. */
+#define HALF 5
+
+static void halves(void)
+{
+	char *a = bma_meta_alloc(HALF), *b = bma_meta_alloc(HALF);
+
+	MODEL_CHECK(!a || a != b);
+	if (a)
+		bma_meta_free(a, HALF);
+	if (b)
+		bma_meta_free(b, HALF);
+}
+
+static void trim(void)
+{
+	bma_meta_trim(&bma_world.meta);
+}
+
 static void finish(void)
 {
 	MODEL_CHECK(scene.ma[0].caches->nr_depot == 6);
 	scene_end();
+}
+
+/* A chunk that was published is there for good, so pages need not be what they were. */
+static void finish_pages(void)
+{
+	bpf_mem_alloc_destroy(&scene.ma[0]);
+	model_settle();
+	MODEL_CHECK(!model_pieces());
 }
 
 static const struct model_scenario scenarios[] = {
@@ -101,6 +129,24 @@ static const struct model_scenario scenarios[] = {
 		.nr_cpus = 2,
 		.check = { .preemptions = MODEL_FREELY, .late = 1 },
 		.proof = { .preemptions = MODEL_FREELY, .late = 3 },
+	},
+	{
+		.name = "pages of metadata against a trim",
+		.setup = scene_begin,
+		.thread = { halves, trim },
+		.finish = scene_end,
+		.nr_cpus = 2,
+		.check = { .preemptions = 3 },
+		.proof = { .preemptions = MODEL_FREELY, .late = 1 },
+	},
+	{
+		.name = "pages of metadata, and no memory",
+		.setup = scene_begin,
+		.thread = { halves, halves },
+		.finish = finish_pages,
+		.nr_cpus = 2,
+		.check = { .preemptions = 2, .fails = 1 },
+		.proof = { .preemptions = 5, .late = 1, .fails = 2 },
 	},
 	{ 0 },
 };

@@ -54,6 +54,30 @@ static void setup_asleep(void)
 	model_settle();
 }
 
+static void *taken;
+
+static void setup_asleep_two(void)
+{
+	scene_begin();
+	scene_free(scene_alloc());
+	model_settle();
+}
+
+static void take_one(void)
+{
+	taken = scene_alloc();
+}
+
+/* What came with it from the slab goes back there. */
+static void finish_taken(void)
+{
+	model_settle();
+	MODEL_CHECK(!scene.ma[0].caches->nr_depot);
+	if (taken)
+		scene_free(taken);
+	scene_end();
+}
+
 /* CPU 0 has a block, and in it magazines of each kind. */
 static void setup_loaded(void)
 {
@@ -184,6 +208,14 @@ static const struct model_scenario scenarios[] = {
 		.setup = setup_asleep,
 		.thread = { handler },
 		.finish = scene_end,
+		.check = { .fails = 1 },
+		.proof = { .fails = 3 },
+	},
+	{
+		.name = "a load that fails while the reclaimer sleeps",
+		.setup = setup_asleep_two,
+		.thread = { take_one },
+		.finish = finish_taken,
 		.check = { .fails = 1 },
 		.proof = { .fails = 3 },
 	},

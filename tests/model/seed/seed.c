@@ -323,8 +323,7 @@ static void here_take_and_add(void)
 		bma_depot_put(c, b);
 }
 
-#define FREELY                                                                                     \
-	.check = { .preemptions = MODEL_FREELY }, .proof = { .preemptions = MODEL_FREELY }
+#define FREELY .check = { .preemptions = MODEL_FREELY }, .proof = { .preemptions = MODEL_FREELY }
 
 static const struct model_scenario scenarios[] = {
 	{
