@@ -53,6 +53,8 @@ struct bpf_rcu_reader_ *bpf_rcu_reader_new_(void);
 #ifndef BPF_RCU_LOAD_
 #define BPF_RCU_LOAD_(p, mo) __atomic_load_n((p), __ATOMIC_##mo)
 #define BPF_RCU_STORE_(p, v, mo) __atomic_store_n((p), (v), __ATOMIC_##mo)
+#endif
+#ifndef BPF_RCU_FENCE_
 #define BPF_RCU_FENCE_() __sync_synchronize() /* __atomic_thread_fence(), without gcc's -Wtsan */
 #endif
 
