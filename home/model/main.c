@@ -244,6 +244,8 @@ static bool run(const struct model_scenario *s)
 
 	if (!options.bound)
 		limits.bound = options.proof ? s->proof : s->check;
+	if (limits.random)
+		limits.bound.preemptions = MODEL_FREELY;
 	return options.deepen ? run_deeper(s, limits) : run_within(s, limits);
 }
 
