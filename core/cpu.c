@@ -154,20 +154,22 @@ static void load_or_put(struct bpf_mem_cache *c, struct bma_cpu *block, struct b
 {
 	struct bma_magazine *out;
 
-	if (load(place_at(c, block, BMA_LOADED), m, &out)) {
+	if (!load(place_at(c, block, BMA_LOADED), m, &out)) {
+		bma_depot_put(c, m);
+		/* That may be all there is, and no CPU shows it to the reclaimer. */
+		port_reclaim_wake();
+		return;
+	}
+	if (!out)
+		return;
+	m = out;
+	if (place_top(place_at(c, block, BMA_PREVIOUS)) == BMA_NO_TOP &&
+	    load(place_at(c, block, BMA_PREVIOUS), m, &out)) {
 		if (!out)
 			return;
 		m = out;
-		if (place_top(place_at(c, block, BMA_PREVIOUS)) == BMA_NO_TOP &&
-		    load(place_at(c, block, BMA_PREVIOUS), m, &out)) {
-			if (!out)
-				return;
-			m = out;
-		}
 	}
 	bma_depot_put(c, m);
-	/* Where a step failed that may be all there is: no CPU shows it to the reclaimer. */
-	port_reclaim_wake();
 }
 
 static struct bma_magazine *filled_from_slab(struct bpf_mem_cache *c)
