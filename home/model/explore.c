@@ -181,6 +181,7 @@ static void finish(void)
 	unsigned int i;
 
 	explorer->executions++;
+	explorer->alone = 0;
 	for (i = 0; i < model.nr_threads; i++) {
 		late_all_go(&model.thread[i]);
 		if (!model.thread[i].done && !model.thread[i].daemon)

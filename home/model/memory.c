@@ -133,9 +133,19 @@ static const struct late *own(const struct model_thread *t, const void *p, size_
 	return NULL;
 }
 
+/* Alone there are no points, and so no other end to a loop. */
+static void count_alone(void)
+{
+	if (model.self >= 0 || ++explorer->alone < MAX_ALONE)
+		return;
+	model_fail("what runs alone does not come to an end");
+	longjmp(explorer->fault, 1);
+}
+
 static void access_begins(const struct model_site *site, const void *p)
 {
 	point(site);
+	count_alone();
 	heap_check_access(p);
 }
 

@@ -18,6 +18,7 @@
 #define MAX_LATE 8
 #define MAX_ACTIONS 32
 #define MAX_STEPS 20000
+#define MAX_ALONE 1000000
 
 /* Where the model's memory lies: below 1 << PORT_ADDR_BITS, and above what the system keeps. */
 #define ARENA_BASE ((char *)0x80000)
@@ -81,6 +82,7 @@ struct explorer {
 	bool tracing;
 	unsigned int preemptions; /* left */
 	unsigned int steps;
+	unsigned int alone; /* accesses since the threads came to their ends */
 	action_t schedule[MAX_STEPS];
 	uint64_t executions, states, pruned;
 };
