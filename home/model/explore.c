@@ -215,6 +215,7 @@ static void begin(const struct model_scenario *s, const struct model_bound *boun
 {
 	unsigned int i;
 
+	explorer->alone = 0;
 	model.self = model.played = -1;
 	model.nr_cpus = s->nr_cpus ? s->nr_cpus : 1;
 	model.fences = bpf_rcu_readers_fence_ = s->fences;

@@ -136,7 +136,7 @@ static const struct model_scenario scenarios[] = {
 		.thread = { halves, trim },
 		.finish = scene_end,
 		.nr_cpus = 2,
-		.check = { .preemptions = 3 },
+		.check = { .preemptions = 2 },
 		.proof = { .preemptions = MODEL_FREELY, .late = 1 },
 	},
 	{
@@ -145,7 +145,7 @@ static const struct model_scenario scenarios[] = {
 		.thread = { halves, halves },
 		.finish = finish_pages,
 		.nr_cpus = 2,
-		.check = { .preemptions = 2, .fails = 1 },
+		.check = { .preemptions = 1, .fails = 1 },
 		.proof = { .preemptions = 5, .late = 1, .fails = 2 },
 	},
 	{ 0 },
