@@ -79,12 +79,14 @@ static void print_bound(const struct model_scenario *s, const struct model_bound
 
 /* --- schedules, as r0*12 c0.1 s1.0 d0 --------------------------------------------------------------- */
 
-static void print_schedule(void)
+/* With the bound, which says where a thread has a choice at all. */
+static void print_schedule(const struct model_bound *b)
 {
 	unsigned int i, n;
 	action_t a;
 
-	printf("    --replay '");
+	printf("    --bound %u,%u,%u,%u --replay '", b->preemptions, b->late, b->migrations,
+	       b->fails);
 	for (i = 0; i < explorer->steps; i += n) {
 		a = explorer->schedule[i];
 		for (n = 1; i + n < explorer->steps && explorer->schedule[i + n] == a; n++)
@@ -215,7 +217,7 @@ static bool run_within(const struct model_scenario *s, struct limits limits)
 		       (unsigned long)explorer->executions + 1);
 		print_bound(s, &limits.bound);
 		printf(")\n");
-		print_schedule();
+		print_schedule(&limits.bound);
 		fflush(stdout);
 	}
 	in_child(go_through_in_child, s, &limits, &status);
