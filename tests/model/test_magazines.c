@@ -39,7 +39,7 @@ static void whatever_there_is(void)
 	if (p)
 		scene_free_rcu(p);
 	if (q)
-		scene_free_rcu(q);
+		scene_free(q);
 }
 
 static void setup_one(void)
@@ -197,7 +197,7 @@ static const struct model_scenario scenarios[] = {
 	{
 		.name = "steps that fail, and no memory",
 		.setup = scene_begin,
-		.thread = { whatever_there_is, alloc_and_free },
+		.thread = { whatever_there_is, whatever_there_is },
 		.finish = scene_end,
 		.nr_cpus = 2,
 		.check = { .preemptions = 0, .fails = 1 },
