@@ -66,12 +66,17 @@ static bool below_limit(struct bma_group *g)
 	return false;
 }
 
-static void *alloc_slow(struct bpf_mem_cache *c)
+static void *refill(struct bpf_mem_cache *c)
 {
-	void *obj = NULL;
-
 	if (bma_likely(port_load(&c->ready, relaxed)) && below_limit(c->group))
-		obj = bma_cpu_refill(c);
+		return bma_cpu_refill(c);
+	return NULL;
+}
+
+static void *alloc_slow(struct bpf_mem_cache *c, size_t bytes, struct bma_caller by)
+{
+	void *obj = bma_debugging() ? bma_debug_alloc(c, bytes, by, refill) : refill(c);
+
 	if (bma_unlikely(!obj))
 		port_add(&c->nr_refusals, 1, relaxed);
 	return obj;
@@ -118,7 +123,7 @@ static void *wait_and_refill(struct bpf_mem_cache *c)
 	return bma_cpu_refill(c);
 }
 
-static void *alloc_wait(struct bpf_mem_cache *c)
+static void *refill_wait(struct bpf_mem_cache *c)
 {
 	void *obj = NULL;
 
@@ -127,43 +132,51 @@ static void *alloc_wait(struct bpf_mem_cache *c)
 		if (bma_unlikely(!obj))
 			obj = wait_and_refill(c);
 	}
+	return obj;
+}
+
+static void *alloc_wait(struct bpf_mem_cache *c, struct bma_caller by)
+{
+	void *obj = bma_debugging() ? bma_debug_alloc(c, c->user_size, by, refill_wait) :
+				      refill_wait(c);
+
 	if (bma_unlikely(!obj))
 		port_add(&c->nr_refusals, 1, relaxed);
 	return obj;
 }
 
 /* The cache of a fixed-size allocator, or NULL. */
-static struct bpf_mem_cache *only_cache(struct bpf_mem_alloc *ma)
+static struct bpf_mem_cache *only_cache(struct bpf_mem_alloc *ma, struct bma_caller by)
 {
 	struct bma_group *g = ma->group;
 
 	if (bma_likely(g && g->nr_caches == 1))
 		return g->caches;
-	port_report("bpf_mem_cache_alloc", "not a fixed-size allocator", ma, 0, 0);
+	bma_complain(by, "not a fixed-size allocator", ma, ma);
 	return NULL;
 }
 
-static void *cache_alloc_slow(struct bpf_mem_alloc *ma)
+static void *cache_alloc_slow(struct bpf_mem_alloc *ma, struct bma_caller by)
 {
-	struct bpf_mem_cache *c = only_cache(ma);
+	struct bpf_mem_cache *c = only_cache(ma, by);
 
-	return bma_likely(c) ? alloc_slow(c) : NULL;
+	return bma_likely(c) ? alloc_slow(c, c->user_size, by) : NULL;
 }
 
-static void *cache_alloc_wait(struct bpf_mem_alloc *ma)
+static void *cache_alloc_wait(struct bpf_mem_alloc *ma, struct bma_caller by)
 {
-	struct bpf_mem_cache *c = only_cache(ma);
+	struct bpf_mem_cache *c = only_cache(ma, by);
 
-	return bma_likely(c) ? alloc_wait(c) : NULL;
+	return bma_likely(c) ? alloc_wait(c, by) : NULL;
 }
 
-static void *sized_alloc_slow(struct bpf_mem_alloc *ma, size_t size)
+static void *sized_alloc_slow(struct bpf_mem_alloc *ma, size_t size, struct bma_caller by)
 {
 	struct bma_group *g = ma->group;
 	size_t slot;
 
 	if (bma_unlikely(!g || g->nr_caches != BMA_NR_CLASSES)) {
-		port_report("bpf_mem_alloc", "not a kmalloc-like allocator", ma, 0, 0);
+		bma_complain(by, "not a kmalloc-like allocator", ma, ma);
 		return NULL;
 	}
 	if (!size)
@@ -173,14 +186,14 @@ static void *sized_alloc_slow(struct bpf_mem_alloc *ma, size_t size)
 		return NULL;
 	}
 	slot = (class_offset[(size - 1) / 16] - CLASS_OFFSET(0)) / sizeof(struct bma_slot);
-	return alloc_slow(&g->caches[slot]);
+	return alloc_slow(&g->caches[slot], size, by);
 }
 
 void *bpf_mem_cache_alloc(struct bpf_mem_alloc *ma)
 {
 	void *obj = port_cpu_pop(cpus_of(ma), BMA_TOP_OFFSET(0, BMA_LOADED));
 
-	return bma_likely(obj) ? obj : cache_alloc_slow(ma);
+	return bma_likely(obj) ? obj : cache_alloc_slow(ma, BMA_CALLER);
 }
 
 void *bpf_mem_cache_alloc_flags(struct bpf_mem_alloc *ma, gfp_t flags)
@@ -189,7 +202,8 @@ void *bpf_mem_cache_alloc_flags(struct bpf_mem_alloc *ma, gfp_t flags)
 
 	if (bma_likely(obj))
 		return obj;
-	return flags & GFP_KERNEL ? cache_alloc_wait(ma) : cache_alloc_slow(ma);
+	return flags & GFP_KERNEL ? cache_alloc_wait(ma, BMA_CALLER) :
+				    cache_alloc_slow(ma, BMA_CALLER);
 }
 
 void *bpf_mem_alloc(struct bpf_mem_alloc *ma, size_t size)
@@ -199,7 +213,7 @@ void *bpf_mem_alloc(struct bpf_mem_alloc *ma, size_t size)
 	if (bma_likely(size - 1 < BPF_MEM_ALLOC_SIZE_MAX &&
 		       ma->bytes_caches > sizeof(struct bpf_mem_cache)))
 		obj = port_cpu_pop(cpus_of(ma), class_offset[(size - 1) / 16]);
-	return bma_likely(obj) ? obj : sized_alloc_slow(ma, size);
+	return bma_likely(obj) ? obj : sized_alloc_slow(ma, size, BMA_CALLER);
 }
 
 /* The cache of @ma that @ptr is an object of, or NULL. */
@@ -212,57 +226,73 @@ static inline struct bpf_mem_cache *cache_of(struct bpf_mem_alloc *ma, const voi
 	return bma_likely(bma_obj_nr(c, ptr) < c->nr_objs) ? c : NULL;
 }
 
-static void free_odd(struct bpf_mem_alloc *ma, void *ptr, const char *func)
+static void free_odd(struct bpf_mem_alloc *ma, void *ptr, struct bma_caller by)
 {
 	if (!ptr || ptr == ZERO_SIZE_PTR)
 		return;
-	port_report(func, "no object of this allocator", ptr, 0, 0);
+	bma_complain(by, "no object of this allocator", ptr, ma);
 	if (ma && ma->group)
 		port_add(&ma->group->nr_bad_frees, 1, relaxed);
 	else
 		port_add(&bma_world.nr_stray_frees, 1, relaxed);
 }
 
-static inline void free_now(struct bpf_mem_alloc *ma, void *ptr, const char *func)
+static void free_slow(struct bpf_mem_cache *c, void *ptr, struct bma_caller by)
 {
-	struct bpf_mem_cache *c = cache_of(ma, ptr);
-
-	if (bma_unlikely(!c))
-		free_odd(ma, ptr, func);
-	else if (bma_unlikely(
-			 !port_cpu_push(cpus_of(ma), BMA_TOP_OFFSET(c->slot_nr, BMA_LOADED), ptr)))
+	if (bma_debugging())
+		bma_debug_free(c, ptr, by);
+	else
 		bma_cpu_flush(c, ptr);
 }
 
-static inline void free_rcu(struct bpf_mem_alloc *ma, void *ptr, const char *func)
+static void free_rcu_slow(struct bpf_mem_cache *c, void *ptr, struct bma_caller by)
+{
+	if (bma_debugging())
+		bma_debug_free_rcu(c, ptr, by);
+	else
+		bma_cpu_flush_rcu(c, ptr);
+}
+
+static inline void free_now(struct bpf_mem_alloc *ma, void *ptr, struct bma_caller by)
 {
 	struct bpf_mem_cache *c = cache_of(ma, ptr);
 
 	if (bma_unlikely(!c))
-		free_odd(ma, ptr, func);
+		free_odd(ma, ptr, by);
+	else if (bma_unlikely(
+			 !port_cpu_push(cpus_of(ma), BMA_TOP_OFFSET(c->slot_nr, BMA_LOADED), ptr)))
+		free_slow(c, ptr, by);
+}
+
+static inline void free_rcu(struct bpf_mem_alloc *ma, void *ptr, struct bma_caller by)
+{
+	struct bpf_mem_cache *c = cache_of(ma, ptr);
+
+	if (bma_unlikely(!c))
+		free_odd(ma, ptr, by);
 	else if (bma_unlikely(
 			 !port_cpu_push(cpus_of(ma), BMA_TOP_OFFSET(c->slot_nr, BMA_BY_RCU), ptr)))
-		bma_cpu_flush_rcu(c, ptr);
+		free_rcu_slow(c, ptr, by);
 }
 
 void bpf_mem_free(struct bpf_mem_alloc *ma, void *ptr)
 {
-	free_now(ma, ptr, __func__);
+	free_now(ma, ptr, BMA_CALLER);
 }
 
 void bpf_mem_free_rcu(struct bpf_mem_alloc *ma, void *ptr)
 {
-	free_rcu(ma, ptr, __func__);
+	free_rcu(ma, ptr, BMA_CALLER);
 }
 
 void bpf_mem_cache_free(struct bpf_mem_alloc *ma, void *ptr)
 {
-	free_now(ma, ptr, __func__);
+	free_now(ma, ptr, BMA_CALLER);
 }
 
 void bpf_mem_cache_free_rcu(struct bpf_mem_alloc *ma, void *ptr)
 {
-	free_rcu(ma, ptr, __func__);
+	free_rcu(ma, ptr, BMA_CALLER);
 }
 
 void bpf_mem_cache_raw_free(void *ptr)
@@ -270,7 +300,7 @@ void bpf_mem_cache_raw_free(void *ptr)
 	struct bpf_mem_cache *c = bma_pagemap_cache(ptr);
 
 	if (!c || bma_obj_nr(c, ptr) >= c->nr_objs)
-		free_odd(NULL, ptr, __func__);
-	else
+		free_odd(NULL, ptr, BMA_CALLER);
+	else if (!bma_debugging() || bma_debug_raw_free(c, ptr, BMA_CALLER))
 		bma_slab_put(c, ptr);
 }

@@ -76,6 +76,7 @@ struct bma_chain {
  * @state: BMA_SPAN_LISTED, it is on the cache's partial_spans or held by who popped it there;
  *	   BMA_SPAN_DEAD, its memory is gone, and who takes LISTED away puts it on dead_spans.
  * @base: NULL if it has no memory.
+ * @records: in debug mode, one for each object, the descriptor's for good; else NULL.
  * @nr_free: bits set in the free map; @hint: a word of it that had some.  The map decides.
  * @map: three bitmaps of the cache's map_words each: free (any), freed with no memory for a
  *	magazine (any: set; reclaimer: take), and those of them that wait for readers (reclaimer).
@@ -87,6 +88,7 @@ struct bma_span {
 	bma_link_t link;
 	bma_link_t all_next;
 	char *base;
+	struct bma_record *records;
 	struct bpf_mem_cache *cache;
 	PORT_ATOMIC(uint32_t) state;
 	PORT_ATOMIC(uint32_t) nr_free;
@@ -112,6 +114,7 @@ struct bma_wait {
 struct bpf_mem_cache {
 	bma_link_t link;
 	uint32_t size; /* of an object, alignment included */
+	uint32_t user_size; /* what of it is the user's */
 	uint32_t nr_objs; /* of a span */
 	uint32_t inverse; /* of the odd part of size, modulo 2^32 */
 	uint32_t shift; /* size = odd << shift */
@@ -128,6 +131,7 @@ struct bpf_mem_cache {
 	/* Reclaimer. */
 	struct bma_chain ttrace_next, ttrace_wait;
 	struct bma_wait ttrace, deferred_wait;
+	uint32_t leaks_shown; /* in debug mode */
 
 	/* Any context. */
 	struct bma_stack depot; /* full, or as full as the reclaimer found it on a CPU */
@@ -150,6 +154,12 @@ struct bpf_mem_cache {
 	poll_at; /* bytes of them after the latest poll from limbo_put */
 	PORT_ATOMIC(int64_t) nr_ttrace; /* in ttrace_next and ttrace_wait */
 	PORT_ATOMIC(int64_t) nr_deferred;
+
+	/* Any context, in debug mode with a quarantine. */
+	struct bma_stack young, old;
+	PORT_ATOMIC(int64_t) nr_young; /* counted since the last change of generation */
+	PORT_ATOMIC(int64_t) nr_quarantined;
+
 	PORT_ATOMIC(uint64_t) yields; /* {grace periods that had ended:32, yields since:32} */
 	PORT_ATOMIC(uint64_t) nr_spans, nr_refusals;
 };
@@ -186,6 +196,7 @@ struct bma_group {
 	void (*dtor_ctx_free)(void *ctx);
 	void *dtor_ctx;
 	struct bma_gp_counts gp_at_init;
+	const void *allocator; /* where its bpf_mem_alloc was at init: its name in reports */
 };
 
 #define BMA_NR_CLASSES 11
@@ -241,6 +252,16 @@ struct bma_callbacks {
 	uint64_t nr_run; /* reclaimer: batches */
 };
 
+/* Debug mode: what the user asked for, once read; see debug.c. */
+#define BMA_DEBUG_READ 1u
+#define BMA_DEBUG_ON 2u
+#define BMA_DEBUG_ABORT 4u
+
+struct bma_debug {
+	PORT_ATOMIC(uint32_t) mode;
+	PORT_ATOMIC(uint64_t) quarantine; /* bytes of a generation; 0: none */
+};
+
 /* All that core has beside its stack: one, so that a test can begin anew. */
 struct bma_world {
 	struct bma_meta meta;
@@ -257,6 +278,7 @@ struct bma_world {
 	PORT_ATOMIC(uint64_t) nr_stray_frees; /* bad frees that are no allocator's */
 	struct bma_readers readers;
 	struct bma_callbacks callbacks[BPF_RCU_DOMAINS_];
+	struct bma_debug debug;
 };
 
 extern struct bma_world bma_world;
@@ -423,6 +445,36 @@ void bma_uncharge(struct bma_group *g, uint64_t bytes);
 bool bma_reclaim_harvest(struct bma_group *g, unsigned int index);
 void bma_adopt(void);
 bool bma_teardown_step(struct bma_group *g);
+
+/* debug.c */
+struct bma_caller {
+	const char *func;
+	const void *site;
+};
+
+/* The public function that says so, and who called it. */
+#define BMA_CALLER ((struct bma_caller){ __func__, __builtin_return_address(0) })
+
+void bma_debug_init(void);
+void bma_complain(struct bma_caller by, const char *what, const void *ptr,
+		  const struct bpf_mem_alloc *ma);
+void *bma_debug_alloc(struct bpf_mem_cache *c, size_t bytes, struct bma_caller by,
+		      void *(*refill)(struct bpf_mem_cache *c));
+void bma_debug_free(struct bpf_mem_cache *c, void *obj, struct bma_caller by);
+void bma_debug_free_rcu(struct bpf_mem_cache *c, void *obj, struct bma_caller by);
+bool bma_debug_raw_free(struct bpf_mem_cache *c, void *obj, struct bma_caller by);
+struct bma_magazine *bma_debug_ripened(struct bpf_mem_cache *c, struct bma_magazine *first);
+bool bma_debug_records_new(struct bma_span *span);
+void bma_debug_records_free(struct bma_span *span);
+void bma_debug_span_comes(struct bma_span *span);
+void bma_debug_span_goes(struct bma_span *span);
+void bma_debug_leaves(struct bpf_mem_cache *c, void *obj);
+void bma_debug_in_slab(struct bpf_mem_cache *c, void *obj);
+
+static inline bool bma_debugging(void)
+{
+	return bma_unlikely(port_load(&bma_world.debug.mode, relaxed) & BMA_DEBUG_ON);
+}
 
 /* stats.c */
 void bma_stats_bury(struct bma_group *g);

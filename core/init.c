@@ -69,6 +69,7 @@ static uint32_t capacity_of(uint32_t stride)
 static void cache_init(struct bma_group *g, struct bpf_mem_cache *c, uint32_t size, bool percpu)
 {
 	c->size = stride_of(size);
+	c->user_size = size;
 	c->span_bytes = span_bytes_of(c->size);
 	c->span_mask = mask_of(c->span_bytes);
 	c->nr_objs = (uint32_t)(c->span_bytes / c->size);
@@ -180,7 +181,10 @@ static void publish(struct bpf_mem_alloc *ma, struct bma_group *g, struct bma_gp
 {
 	g->gp = gp;
 	g->gp_at_init = bma_gp_counts(gp);
-	ma->cpus = (struct bma_cpu **)g->cpus;
+	g->allocator = ma;
+	/* In debug mode the fast paths find nothing, so that all calls come to the slow ones. */
+	ma->cpus = (struct bma_cpu **)(bma_debugging() ? port_load(&bma_world.no_cpus, relaxed) :
+							 g->cpus);
 	ma->caches = g->caches;
 	ma->group = g;
 	ma->bytes_caches = caches_bytes(g->nr_caches);
@@ -224,6 +228,7 @@ int bpf_mem_alloc_init(struct bpf_mem_alloc *ma, int size, bool percpu)
 
 	*ma = (struct bpf_mem_alloc){ 0 };
 	port_init();
+	bma_debug_init();
 	return err ? err : init(ma, size, percpu, &bma_rcu);
 }
 
@@ -234,6 +239,7 @@ int bpf_mem_alloc_init_flavor(struct bpf_mem_alloc *ma, int size, bool percpu,
 
 	*ma = (struct bpf_mem_alloc){ 0 };
 	port_init();
+	bma_debug_init();
 	return err ? err : init(ma, size, percpu, port_gp_of_flavor(flavor));
 }
 
@@ -244,6 +250,7 @@ int bpf_mem_alloc_percpu_init(struct bpf_mem_alloc *ma, struct obj_cgroup *objcg
 
 	*ma = (struct bpf_mem_alloc){ 0 };
 	port_init();
+	bma_debug_init();
 	err = init(ma, 0, true, &bma_rcu);
 	if (err)
 		return err;
@@ -274,7 +281,7 @@ void bpf_mem_alloc_set_dtor(struct bpf_mem_alloc *ma, void (*dtor)(void *obj, vo
 	struct bma_group *g = ma->group;
 
 	if (!g) {
-		port_report(__func__, "not an allocator", ma, 0, 0);
+		bma_complain(BMA_CALLER, "not an allocator", ma, ma);
 		return;
 	}
 	/* The reclaimer has no object of it yet, but reads the group. */
@@ -290,7 +297,7 @@ void bpf_mem_alloc_set_limbo_limit(struct bpf_mem_alloc *ma, size_t bytes)
 	if (ma->group)
 		port_store(&ma->group->limbo_limit, bytes, relaxed);
 	else
-		port_report(__func__, "not an allocator", ma, 0, 0);
+		bma_complain(BMA_CALLER, "not an allocator", ma, ma);
 }
 
 void bpf_mem_alloc_destroy(struct bpf_mem_alloc *ma)

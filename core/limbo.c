@@ -86,7 +86,7 @@ static struct bma_magazine *take_ripe(struct bpf_mem_cache *c, bma_word_t *bucke
 	    !port_cas(bucket, &word, changed(word, 0, 0), acq_rel))
 		return NULL;
 	port_sub(&c->nr_limbo, (int64_t)port_load(&m->total, relaxed), relaxed);
-	return m;
+	return bma_debugging() ? bma_debug_ripened(c, m) : m;
 }
 
 /* Head the list in @word by @m. */

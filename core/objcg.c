@@ -82,7 +82,7 @@ void bpf_mem_alloc_set_objcg(struct bpf_mem_alloc *ma, struct obj_cgroup *objcg)
 	uint64_t bytes;
 
 	if (!g) {
-		port_report(__func__, "not an allocator", ma, 0, 0);
+		bma_complain(BMA_CALLER, "not an allocator", ma, ma);
 		return;
 	}
 	/* The reclaimer uncharges on its own; it must find all of the charge in one account. */

@@ -249,4 +249,50 @@ void port_reclaim_unlock(void);
 void port_report(const char *func, const char *what, const void *ptr, uint64_t count,
 		 uint64_t size);
 
+/*
+ * Debug mode (debug.c).
+ *
+ *   port_debug_options  process  the user's text, or NULL; *@on: whether it is on with none
+ *   port_report_object  any      tell the user of a misuse; if @fatal, end the process
+ *
+ * Who did what, where: the address that a call of ours returns to, 0 where it is not known.
+ */
+struct bma_event {
+	const char *func; /* NULL: there was none */
+	uint32_t thread;
+	uintptr_t site;
+};
+
+#define BMA_NO_OFFSET UINT64_MAX
+
+struct bma_misuse {
+	struct bma_event call; /* in which it was found */
+	const char *what;
+	const void *ptr;
+	uint64_t offset; /* of the first wrong byte */
+	const void *allocator;
+	uint64_t size; /* of its objects; 0: of several */
+	struct bma_event alloc, free; /* the object's history */
+	bool fatal;
+};
+
+const char *port_debug_options(bool *on);
+void port_report_object(const struct bma_misuse *m);
+
+/*
+ * Marks, in debug mode, for tools that watch the memory (any).  Memory is ours, as all pages are at
+ * first and must be when they are given back; or
+ *
+ *   port_mark_out      ours -> the caller's, the first @bytes of @size
+ *   port_mark_waiting  the caller's -> given back by it, but readers may look at it
+ *   port_mark_gone     ours -> nobody may touch it
+ *   port_mark_ours     any of these -> ours
+ *
+ * Objects, and for gone and ours also any number of them in a row.
+ */
+void port_mark_out(void *obj, size_t bytes, size_t size);
+void port_mark_waiting(void *obj, size_t size);
+void port_mark_gone(void *mem, size_t size);
+void port_mark_ours(void *mem, size_t size);
+
 #endif /* BMA_PORT_H */

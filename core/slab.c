@@ -109,6 +109,11 @@ static struct bma_span *desc_new(struct bpf_mem_cache *c)
 		return NULL;
 	span->cache = c;
 	span->base = NULL;
+	span->records = NULL;
+	if (bma_debugging() && !bma_debug_records_new(span)) {
+		bma_meta_free(span, desc_class(c));
+		return NULL;
+	}
 	port_store(&span->state, BMA_SPAN_DEAD, relaxed);
 	head = port_load(&c->all_spans, relaxed);
 	do
@@ -138,8 +143,11 @@ static bool span_map(struct bpf_mem_cache *c, struct bma_span *span)
 	span->base = port_pages_alloc(pages_bytes(c), c->span_mask + 1);
 	if (!span->base)
 		return false;
-	if (bma_pagemap_set(span->base, c->span_bytes, c, span))
+	if (bma_pagemap_set(span->base, c->span_bytes, c, span)) {
+		if (bma_debugging())
+			bma_debug_span_comes(span);
 		return true;
+	}
 	port_pages_free(span->base, pages_bytes(c));
 	span->base = NULL;
 	return false;
@@ -168,6 +176,8 @@ static struct bma_span *span_new(struct bpf_mem_cache *c)
 /* Unmap a span of which all objects are the caller's. */
 static void span_unmap(struct bpf_mem_cache *c, struct bma_span *span)
 {
+	if (bma_debugging())
+		bma_debug_span_goes(span);
 	bma_pagemap_set(span->base, c->span_bytes, NULL, NULL);
 	port_pages_free(span->base, pages_bytes(c));
 	span->base = NULL;
@@ -291,6 +301,8 @@ static bool span_put(struct bpf_mem_cache *c, struct bma_span *span, void *obj)
 	uint32_t nr = bma_obj_nr(c, obj), w = nr / 64;
 
 	wipe(c, obj);
+	if (bma_debugging())
+		bma_debug_in_slab(c, obj);
 	port_sub(&c->nr_from_slab, 1, relaxed);
 	/* Before the bit: once all bits are set the span may go. */
 	port_add(&span->nr_free, 1, seq_cst);
@@ -347,10 +359,13 @@ static void free_if_all_in(struct bpf_mem_cache *c, struct bma_span *span)
 		bma_stack_push(&c->dead_spans, span, span);
 }
 
+/* Reclaimer: @obj's memory leaves the allocator. */
 static void run_dtor(struct bpf_mem_cache *c, void *obj)
 {
 	struct bma_group *g = c->group;
 
+	if (bma_debugging())
+		bma_debug_leaves(c, obj);
 	if (g->dtor)
 		g->dtor(obj, g->dtor_ctx);
 }
@@ -512,6 +527,7 @@ void bma_slab_destroy(struct bpf_mem_cache *c)
 		/* Also one that was being made by a thread that is no more. */
 		if (span->base)
 			span_unmap(c, span);
+		bma_debug_records_free(span);
 		bma_meta_free(span, desc_class(c));
 	}
 	port_store(&c->all_spans, 0, relaxed);

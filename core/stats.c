@@ -58,7 +58,8 @@ static void add_cache(struct bpf_mem_cache *c, struct bpf_mem_stats *s)
 {
 	struct in_slots n = count_slots(c);
 	uint64_t depot = at_least_0(port_load(&c->nr_depot, relaxed));
-	uint64_t limbo = at_least_0(port_load(&c->nr_limbo, relaxed));
+	uint64_t limbo = at_least_0(port_load(&c->nr_limbo, relaxed) +
+				    port_load(&c->nr_quarantined, relaxed));
 	uint64_t listed = at_least_0(port_load(&c->nr_ttrace, relaxed));
 	uint64_t ttrace = listed + at_least_0(port_load(&c->nr_deferred, relaxed));
 	uint64_t in_use = at_least_0(port_load(&c->nr_from_slab, relaxed) -

@@ -74,11 +74,14 @@ static void take_all(struct bma_group *g, struct bpf_mem_cache *c)
 	take_chain(c, bma_stack_take(&c->depot));
 	take_chain(c, bma_stack_take(&c->partial));
 	take_chain(c, bma_stack_take(&c->by_rcu));
+	take_chain(c, bma_stack_take(&c->young));
+	take_chain(c, bma_stack_take(&c->old));
 	for (i = 0; i < BMA_NR_BUCKETS; i++)
 		take_chain(c, bma_limbo_take(c, i));
 	c->ttrace_next = (struct bma_chain){ 0 };
 	port_store(&c->nr_depot, 0, relaxed);
 	port_store(&c->nr_limbo, 0, relaxed);
+	port_store(&c->nr_quarantined, 0, relaxed);
 	port_store(&c->nr_ttrace, (int64_t)c->ttrace_wait.objs, relaxed);
 }
 

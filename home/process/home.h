@@ -11,6 +11,8 @@
  *	life.c		fork() and dlclose()
  *	stall.c		readers that hold up a grace period
  *	report.c	messages
+ *	misuse.c	messages of debug mode
+ *	marks.c		what ASan and valgrind are told
  */
 #ifndef BMA_HOME_H
 #define BMA_HOME_H

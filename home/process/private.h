@@ -40,6 +40,14 @@ void home_stay_loaded(void);
 ssize_t home_read_file(const char *path, char *buf, size_t size);
 void home_write(const char *text);
 
+struct home_text {
+	size_t len;
+	char buf[1500];
+};
+void home_add(struct home_text *t, const char *s);
+void home_add_number(struct home_text *t, uint64_t n, unsigned int base);
+void home_say(struct home_text *t); /* on a line of its own */
+
 /* slots.c */
 unsigned int home_possible_cpus(const char *path);
 

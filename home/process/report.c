@@ -20,18 +20,13 @@
 #include "port.h"
 #include "private.h"
 
-struct text {
-	char buf[256];
-	size_t len;
-};
-
-static void add(struct text *t, const char *s)
+void home_add(struct home_text *t, const char *s)
 {
-	while (*s && t->len < sizeof(t->buf) - 1)
+	while (*s && t->len < sizeof(t->buf) - 2)
 		t->buf[t->len++] = *s++;
 }
 
-static void add_number(struct text *t, uint64_t n, unsigned int base)
+void home_add_number(struct home_text *t, uint64_t n, unsigned int base)
 {
 	char digits[24], *d = digits + sizeof(digits);
 
@@ -39,31 +34,38 @@ static void add_number(struct text *t, uint64_t n, unsigned int base)
 	do
 		*--d = "0123456789abcdef"[n % base];
 	while (n /= base);
-	add(t, d);
+	home_add(t, d);
+}
+
+/* In one write; a text that was too long still ends its line. */
+void home_say(struct home_text *t)
+{
+	t->buf[t->len++] = '\n';
+	t->buf[t->len] = 0;
+	home_write(t->buf);
 }
 
 void port_report(const char *func, const char *what, const void *ptr, uint64_t count, uint64_t size)
 {
-	struct text t = { .len = 0 };
+	struct home_text t = { .len = 0 };
 
-	add(&t, func);
-	add(&t, ": ");
+	home_add(&t, func);
+	home_add(&t, ": ");
 	if (count) {
-		add_number(&t, count, 10);
-		add(&t, " ");
+		home_add_number(&t, count, 10);
+		home_add(&t, " ");
 	}
-	add(&t, what);
+	home_add(&t, what);
 	if (ptr) {
-		add(&t, ": 0x");
-		add_number(&t, (uintptr_t)ptr, 16);
+		home_add(&t, ": 0x");
+		home_add_number(&t, (uintptr_t)ptr, 16);
 	}
 	if (size) {
-		add(&t, ", of ");
-		add_number(&t, size, 10);
-		add(&t, " bytes each");
+		home_add(&t, ", of ");
+		home_add_number(&t, size, 10);
+		home_add(&t, " bytes each");
 	}
-	add(&t, "\n");
-	home_write(t.buf);
+	home_say(&t);
 }
 
 void home_write(const char *text)

@@ -68,12 +68,20 @@ static struct {
 	unsigned int holder[BPF_RCU_DOMAINS_]; /* 0: the domain is not held */
 	unsigned int sleeps; /* since the last that brought something */
 	void (*on_sleep)(struct bma_gp *gp);
+	const char *debug;
+	bool debug_on;
+	unsigned int nr_misuses;
+	struct bma_misuse misuse[SCRIPT_REPORTS];
 	unsigned int nr_reports;
 	struct script_report report[SCRIPT_REPORTS];
 } home;
 
 static struct area areas[MAX_AREAS];
 static char *arena;
+
+/* What each eight bytes of the arena are marked as. */
+enum mark { OURS, OUT, WAITING, GONE };
+static unsigned char *shadow;
 
 static void need(bool good, const char *func, const char *rule)
 {
@@ -283,6 +291,9 @@ static void arena_map(void)
 
 	NEED(p != MAP_FAILED);
 	arena = (char *)(((uintptr_t)p + ARENA_ALIGN - 1) & ~(ARENA_ALIGN - 1));
+	shadow = mmap(NULL, ARENA / 8, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	NEED(shadow != MAP_FAILED);
 }
 
 /* Make what was used of the arena as if it never had been. */
@@ -292,6 +303,8 @@ static void arena_reset(void)
 
 	if (!arena)
 		arena_map();
+	if (used)
+		NEED(!madvise(shadow, used / 8, MADV_DONTNEED));
 	if (used)
 		NEED(mmap(arena, used, PROT_NONE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == arena);
@@ -343,10 +356,67 @@ void *port_pages_alloc(size_t bytes, size_t align)
 	return pages;
 }
 
+/* --- marks --------------------------------------------------------------------------------------- */
+
+static bool is_marked(const void *mem, size_t size, enum mark as)
+{
+	size_t at = (size_t)((const char *)mem - arena) / 8, end = at + (size + 7) / 8;
+
+	while (at < end && shadow[at] == as)
+		at++;
+	return at == end;
+}
+
+static void mark(const void *mem, size_t size, enum mark as)
+{
+	struct area *area = area_of(mem);
+
+	NEED((const char *)mem + size <= area->base + area->bytes);
+	__builtin_memset(shadow + ((const char *)mem - arena) / 8, as, (size + 7) / 8);
+}
+
+void port_mark_out(void *obj, size_t bytes, size_t size)
+{
+	NEED(bytes && bytes <= size && is_marked(obj, size, OURS));
+	enter(SCRIPT_MARK);
+	mark(obj, size, OUT);
+}
+
+void port_mark_waiting(void *obj, size_t size)
+{
+	NEED(is_marked(obj, size, OUT));
+	enter(SCRIPT_MARK);
+	mark(obj, size, WAITING);
+}
+
+void port_mark_gone(void *mem, size_t size)
+{
+	NEED(is_marked(mem, size, OURS));
+	enter(SCRIPT_MARK);
+	mark(mem, size, GONE);
+}
+
+void port_mark_ours(void *mem, size_t size)
+{
+	enter(SCRIPT_MARK);
+	mark(mem, size, OURS);
+}
+
+bool script_is_gone(const void *mem, size_t size)
+{
+	return is_marked(mem, size, GONE);
+}
+
+bool script_is_out(const void *mem, size_t size)
+{
+	return is_marked(mem, size, OUT);
+}
+
 void port_pages_free(void *pages, size_t bytes)
 {
 	struct area *area = area_of(pages);
 
+	NEED(is_marked(pages, bytes, OURS));
 	NEED(area->base == pages && area->bytes == bytes);
 	enter(SCRIPT_PAGES_FREE);
 	if (home.on_free)
@@ -670,6 +740,37 @@ void port_report(const char *func, const char *what, const void *ptr, uint64_t c
 		home.report[home.nr_reports] =
 			(struct script_report){ func, what, ptr, count, size };
 	home.nr_reports++;
+}
+
+const char *port_debug_options(bool *on)
+{
+	*on = home.debug_on;
+	return home.debug;
+}
+
+void script_debug(const char *options, bool on)
+{
+	home.debug = options;
+	home.debug_on = on;
+}
+
+void port_report_object(const struct bma_misuse *m)
+{
+	NEED(m->call.func && m->what);
+	if (home.nr_misuses < SCRIPT_REPORTS)
+		home.misuse[home.nr_misuses] = *m;
+	home.nr_misuses++;
+}
+
+unsigned int script_nr_misuses(void)
+{
+	return home.nr_misuses;
+}
+
+const struct bma_misuse *script_misuse(unsigned int nr)
+{
+	NEED(nr < home.nr_misuses && nr < SCRIPT_REPORTS);
+	return &home.misuse[nr];
 }
 
 unsigned int script_nr_reports(void)

@@ -43,6 +43,7 @@ enum script_op {
 	SCRIPT_INIT,
 	SCRIPT_WAKE,
 	SCRIPT_ROUND,
+	SCRIPT_MARK,
 	SCRIPT_ACCESS,
 	SCRIPT_NR_OPS
 };
@@ -133,5 +134,14 @@ struct script_report {
 
 unsigned int script_nr_reports(void);
 const struct script_report *script_report(unsigned int nr);
+
+/* Debug mode: what the user asks for; misuses, kept as reports are; is all of it marked so? */
+struct bma_misuse;
+
+void script_debug(const char *options, bool on);
+unsigned int script_nr_misuses(void);
+const struct bma_misuse *script_misuse(unsigned int nr);
+bool script_is_gone(const void *mem, size_t size);
+bool script_is_out(const void *mem, size_t size);
 
 #endif /* BMA_SCRIPT_H */
