@@ -255,11 +255,12 @@ static void tell_whose(struct bma_misuse *m, struct bpf_mem_cache *c,
 	if (at / c->size >= c->nr_objs)
 		return;
 	m->offset = at % c->size ? at % c->size : BMA_NO_OFFSET;
+	m->size = c->user_size;
 	m->what = !ours	       ? "an object of another allocator" :
 		  at % c->size ? "a pointer into an object, not to its beginning" :
 				 m->what;
 	if (!ours)
-		name_allocator(m, c->group);
+		m->allocator = c->group->allocator;
 	r = record_of(c, obj);
 	if (r)
 		tell_history(m, r, port_load(&r->last, acquire));
