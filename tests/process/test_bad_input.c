@@ -105,7 +105,9 @@ static void assert_said(const char *text, const char *func, const void *ptr)
 	snprintf(pointer, sizeof(pointer), "0x%lx", (unsigned long)(uintptr_t)ptr);
 	assert_ptr_equal(strstr(text, start), text);
 	assert_non_null(strstr(text, pointer));
-	assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+	/* Debug mode has more to say. */
+	if (!in_debug_mode())
+		assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
 }
 
 static void bad_free(struct bpf_mem_alloc *ma, void *ptr)
@@ -315,7 +317,7 @@ static void test_wrong_kind(void **state)
 	assert_said(stderr_end(), "bpf_mem_cache_alloc", &sized);
 	stderr_begin();
 	assert_null(bpf_mem_cache_alloc_flags(&sized, GFP_KERNEL));
-	assert_said(stderr_end(), "bpf_mem_cache_alloc", &sized);
+	assert_said(stderr_end(), "bpf_mem_cache_alloc_flags", &sized);
 	bpf_mem_alloc_destroy(&fixed);
 	bpf_mem_alloc_destroy(&sized);
 }
@@ -389,7 +391,8 @@ static void test_reports_do_not_mix(void **state)
 	for (i = 0; i < 4; i++)
 		thread_join(threads[i]);
 	for (line = stderr_end(); (end = strchr(line, '\n')); line = end + 1, n++)
-		assert_ptr_equal(strstr(line, "bpf_mem_free: "), line);
+		assert_true(strstr(line, "bpf_mem_free: ") == line ||
+			    (in_debug_mode() && *line == ' '));
 	/* As many as the pipe held; counted are all. */
 	assert_true(n >= 100);
 	assert_int_equal(stats_of(&ma).bad_frees, 800);

@@ -115,6 +115,11 @@ bool under_qemu(void)
 	return is_set("BMA_TEST_QEMU");
 }
 
+bool in_debug_mode(void)
+{
+	return is_set("BMA_DEBUG");
+}
+
 bool is_long(void)
 {
 	return is_set("BMA_TEST_LONG");
@@ -122,7 +127,8 @@ bool is_long(void)
 
 bool is_plain(void)
 {
-	return !TEST_ASAN && !TEST_TSAN && !under_valgrind() && !under_qemu();
+	return !TEST_ASAN && !TEST_TSAN && !under_valgrind() && !under_qemu() &&
+	       !in_debug_mode();
 }
 
 void skip_because(const char *why)
@@ -135,7 +141,7 @@ unsigned long turns(unsigned long usual, unsigned long full)
 {
 	unsigned long n = is_long() ? full : usual;
 
-	if (under_valgrind())
+	if (under_valgrind() || in_debug_mode())
 		n /= 50;
 	else if (TEST_TSAN || under_qemu())
 		n /= 20;

@@ -66,6 +66,8 @@ void sleep_us(unsigned int us);
 bool under_valgrind(void);
 /* Under qemu-user, as scripts/aarch64.ini says: the same, and some system calls are missing. */
 bool under_qemu(void);
+/* Is debug mode on?  Then objects have records, a recycled one holds a pattern, and all is slower. */
+bool in_debug_mode(void);
 /* Nothing between us and the system: is memory measured as it sees it, and time as it is? */
 bool is_plain(void);
 /* Skip a test that is not to be had here, and say why. */
