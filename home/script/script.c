@@ -19,6 +19,7 @@
 #include <bma/rcu.h>
 
 #include "port.h"
+#include "private.h"
 #include "script.h"
 
 #define UNIT ((size_t)1 << PORT_UNIT_SHIFT)
@@ -68,30 +69,18 @@ static struct {
 	unsigned int holder[BPF_RCU_DOMAINS_]; /* 0: the domain is not held */
 	unsigned int sleeps; /* since the last that brought something */
 	void (*on_sleep)(struct bma_gp *gp);
-	const char *debug;
-	bool debug_on;
-	unsigned int nr_misuses;
-	struct bma_misuse misuse[SCRIPT_REPORTS];
-	unsigned int nr_reports;
-	struct script_report report[SCRIPT_REPORTS];
 } home;
 
 static struct area areas[MAX_AREAS];
 static char *arena;
 
-/* What each eight bytes of the arena are marked as. */
-enum mark { OURS, OUT, WAITING, GONE };
-static unsigned char *shadow;
-
-static void need(bool good, const char *func, const char *rule)
+void script_need(bool good, const char *func, const char *rule)
 {
 	if (good)
 		return;
 	fprintf(stderr, "script: %s: %s\n", func, rule);
 	abort();
 }
-
-#define NEED(good) need(good, __func__, #good)
 
 /* --- counting, failing, interrupting ------------------------------------------------------------ */
 
@@ -164,6 +153,11 @@ void script_as_thread(bool on)
 void script_access(void)
 {
 	enter(SCRIPT_ACCESS);
+}
+
+void script_mark(void)
+{
+	enter(SCRIPT_MARK);
 }
 
 /* --- this CPU's magazines ----------------------------------------------------------------------- */
@@ -291,9 +285,7 @@ static void arena_map(void)
 
 	NEED(p != MAP_FAILED);
 	arena = (char *)(((uintptr_t)p + ARENA_ALIGN - 1) & ~(ARENA_ALIGN - 1));
-	shadow = mmap(NULL, ARENA / 8, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	NEED(shadow != MAP_FAILED);
+	script_debug_map(arena, ARENA);
 }
 
 /* Make what was used of the arena as if it never had been. */
@@ -303,8 +295,7 @@ static void arena_reset(void)
 
 	if (!arena)
 		arena_map();
-	if (used)
-		NEED(!madvise(shadow, used / 8, MADV_DONTNEED));
+	script_debug_reset(used);
 	if (used)
 		NEED(mmap(arena, used, PROT_NONE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == arena);
@@ -356,67 +347,11 @@ void *port_pages_alloc(size_t bytes, size_t align)
 	return pages;
 }
 
-/* --- marks --------------------------------------------------------------------------------------- */
-
-static bool is_marked(const void *mem, size_t size, enum mark as)
-{
-	size_t at = (size_t)((const char *)mem - arena) / 8, end = at + (size + 7) / 8;
-
-	while (at < end && shadow[at] == as)
-		at++;
-	return at == end;
-}
-
-static void mark(const void *mem, size_t size, enum mark as)
-{
-	struct area *area = area_of(mem);
-
-	NEED((const char *)mem + size <= area->base + area->bytes);
-	__builtin_memset(shadow + ((const char *)mem - arena) / 8, as, (size + 7) / 8);
-}
-
-void port_mark_out(void *obj, size_t bytes, size_t size)
-{
-	NEED(bytes && bytes <= size && is_marked(obj, size, OURS));
-	enter(SCRIPT_MARK);
-	mark(obj, size, OUT);
-}
-
-void port_mark_waiting(void *obj, size_t size)
-{
-	NEED(is_marked(obj, size, OUT));
-	enter(SCRIPT_MARK);
-	mark(obj, size, WAITING);
-}
-
-void port_mark_gone(void *mem, size_t size)
-{
-	NEED(is_marked(mem, size, OURS));
-	enter(SCRIPT_MARK);
-	mark(mem, size, GONE);
-}
-
-void port_mark_ours(void *mem, size_t size)
-{
-	enter(SCRIPT_MARK);
-	mark(mem, size, OURS);
-}
-
-bool script_is_gone(const void *mem, size_t size)
-{
-	return is_marked(mem, size, GONE);
-}
-
-bool script_is_out(const void *mem, size_t size)
-{
-	return is_marked(mem, size, OUT);
-}
-
 void port_pages_free(void *pages, size_t bytes)
 {
 	struct area *area = area_of(pages);
 
-	NEED(is_marked(pages, bytes, OURS));
+	NEED(script_is_ours(pages, bytes));
 	NEED(area->base == pages && area->bytes == bytes);
 	enter(SCRIPT_PAGES_FREE);
 	if (home.on_free)
@@ -701,7 +636,7 @@ void port_gp_sleep(struct bma_gp *gp, uint64_t completed)
 	NEED(home.sleeps < MAX_SLEEPS && "it sleeps for ever");
 }
 
-/* --- the reclaimer, reports --------------------------------------------------------------------- */
+/* --- the reclaimer ------------------------------------------------------------------------------ */
 
 void port_init(void)
 {
@@ -732,56 +667,6 @@ void port_reclaim_unlock(void)
 {
 	NEED(home.locked);
 	home.locked = false;
-}
-
-void port_report(const char *func, const char *what, const void *ptr, uint64_t count, uint64_t size)
-{
-	if (home.nr_reports < SCRIPT_REPORTS)
-		home.report[home.nr_reports] =
-			(struct script_report){ func, what, ptr, count, size };
-	home.nr_reports++;
-}
-
-const char *port_debug_options(bool *on)
-{
-	*on = home.debug_on;
-	return home.debug;
-}
-
-void script_debug(const char *options, bool on)
-{
-	home.debug = options;
-	home.debug_on = on;
-}
-
-void port_report_object(const struct bma_misuse *m)
-{
-	NEED(m->call.func && m->what);
-	if (home.nr_misuses < SCRIPT_REPORTS)
-		home.misuse[home.nr_misuses] = *m;
-	home.nr_misuses++;
-}
-
-unsigned int script_nr_misuses(void)
-{
-	return home.nr_misuses;
-}
-
-const struct bma_misuse *script_misuse(unsigned int nr)
-{
-	NEED(nr < home.nr_misuses && nr < SCRIPT_REPORTS);
-	return &home.misuse[nr];
-}
-
-unsigned int script_nr_reports(void)
-{
-	return home.nr_reports;
-}
-
-const struct script_report *script_report(unsigned int nr)
-{
-	NEED(nr < home.nr_reports && nr < SCRIPT_REPORTS);
-	return &home.report[nr];
 }
 
 /* --- the beginning ---------------------------------------------------------------------------------- */
