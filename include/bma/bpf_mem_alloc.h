@@ -14,6 +14,9 @@
  * Contexts.  "any": from any thread and from a signal handler, whatever it interrupted; does not
  * block, does not call malloc, keeps errno.  "process": not from a signal handler; may take locks
  * and create a thread.  docs/semantics.md lists every difference from Linux.
+ *
+ * With BMA_DEBUG=1 in the environment misuse is reported on stderr with the object's history; with
+ * BMA_DEBUG=abort the process ends then.  docs/debugging.md says what is found.
  */
 #ifndef BMA_BPF_MEM_ALLOC_H
 #define BMA_BPF_MEM_ALLOC_H

@@ -334,7 +334,7 @@ static void say_nothing_more(struct bpf_mem_alloc *ma, void *obj)
 	assert_said(stderr_end(), "bpf_mem_alloc", ma);
 	stderr_begin();
 	assert_null(bpf_mem_cache_alloc_flags(ma, GFP_KERNEL));
-	assert_said(stderr_end(), "bpf_mem_cache_alloc", ma);
+	assert_said(stderr_end(), "bpf_mem_cache_alloc_flags", ma);
 	bad_free(ma, obj);
 	stderr_begin();
 	bpf_mem_alloc_set_dtor(ma, NULL, NULL, NULL);
