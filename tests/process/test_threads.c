@@ -60,6 +60,9 @@ static struct stamped *take(struct worker *w)
 	uint64_t nobody = 0;
 
 	must(s);
+	/* A recycled one has debug mode's pattern. */
+	if (in_debug_mode())
+		memset(s, 0, sizeof(*s));
 	must(atomic_compare_exchange_strong(&s->owner, &nobody, w->id));
 	must(is_intact(s));
 	s->bytes = bytes;

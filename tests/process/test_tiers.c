@@ -120,6 +120,9 @@ static void test_rcu_reader_free(void **state)
 	uint64_t bytes;
 	struct sitter s;
 
+	/* Debug mode cannot see liburcu's readers, and believes the free (docs/debugging.md). */
+	if (in_debug_mode() && !is_own(f->ops))
+		skip();
 	fill_all(&ma, f->ops);
 	sitter_begin(&s, f->ops);
 	free_all(&ma, false);
