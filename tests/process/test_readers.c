@@ -247,6 +247,9 @@ static void test_free_is_at_once(void **state)
 	void *obj, *objs[64];
 	int i, n;
 
+	/* Debug mode cannot see liburcu's readers, and believes the free (docs/debugging.md). */
+	if (in_debug_mode() && !is_own(f->ops))
+		skip();
 	for (kind = 0; kind < NR_KINDS; kind++) {
 		target_init(&t, kind, f->ops);
 		pin(0);
