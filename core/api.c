@@ -237,7 +237,9 @@ static void free_odd(struct bpf_mem_alloc *ma, void *ptr, struct bma_caller by)
 		port_add(&bma_world.nr_stray_frees, 1, relaxed);
 }
 
-static void free_slow(struct bpf_mem_cache *c, void *ptr, struct bma_caller by)
+/* Out of line, so that the fast path has no more to save and restore for debug mode. */
+static __attribute__((noinline)) void free_slow(struct bpf_mem_cache *c, void *ptr,
+						struct bma_caller by)
 {
 	if (bma_debugging())
 		bma_debug_free(c, ptr, by);
@@ -245,7 +247,8 @@ static void free_slow(struct bpf_mem_cache *c, void *ptr, struct bma_caller by)
 		bma_cpu_flush(c, ptr);
 }
 
-static void free_rcu_slow(struct bpf_mem_cache *c, void *ptr, struct bma_caller by)
+static __attribute__((noinline)) void free_rcu_slow(struct bpf_mem_cache *c, void *ptr,
+						    struct bma_caller by)
 {
 	if (bma_debugging())
 		bma_debug_free_rcu(c, ptr, by);
