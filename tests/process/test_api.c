@@ -227,7 +227,7 @@ static void test_free_keeps_content(void **state)
 	(void)state;
 	/* Debug mode fills it with a pattern, as docs/debugging.md says. */
 	if (in_debug_mode())
-		skip();
+		skip_because("debug mode does not keep what a freed object held");
 	pin(0);
 	assert_int_equal(bpf_mem_alloc_init(&ma, 128, false), 0);
 	obj = bpf_mem_cache_alloc(&ma);
@@ -251,7 +251,7 @@ static void test_free_rcu_keeps_content(void **state)
 	(void)state;
 	/* Debug mode fills it with a pattern, as docs/debugging.md says. */
 	if (in_debug_mode())
-		skip();
+		skip_because("debug mode does not keep what a freed object held");
 	assert_int_equal(bpf_mem_alloc_init(&ma, 128, false), 0);
 	for (i = 0; i < n; i++) {
 		objs[i] = bpf_mem_cache_alloc(&ma);

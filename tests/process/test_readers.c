@@ -249,7 +249,7 @@ static void test_free_is_at_once(void **state)
 
 	/* Debug mode cannot see liburcu's readers, and believes the free (docs/debugging.md). */
 	if (in_debug_mode() && !is_own(f->ops))
-		skip();
+		skip_because("debug mode does not keep what a freed object held");
 	for (kind = 0; kind < NR_KINDS; kind++) {
 		target_init(&t, kind, f->ops);
 		pin(0);

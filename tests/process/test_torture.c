@@ -186,7 +186,7 @@ static void test_torture(void **state)
 
 	/* It knows reuse by what a recycled object held, which is debug mode's pattern. */
 	if (in_debug_mode())
-		skip();
+		skip_because("debug mode does not keep what a freed object held");
 	torture(f->name, f->ops);
 }
 
@@ -196,7 +196,7 @@ static void test_fenced(void **state)
 	(void)state;
 	need_filters();
 	if (in_debug_mode())
-		skip();
+		skip_because("debug mode does not keep what a freed object held");
 	assert_true(run_without_membarrier(EPERM, "fenced", NULL));
 }
 

@@ -127,8 +127,7 @@ bool is_long(void)
 
 bool is_plain(void)
 {
-	return !TEST_ASAN && !TEST_TSAN && !under_valgrind() && !under_qemu() &&
-	       !in_debug_mode();
+	return !TEST_ASAN && !TEST_TSAN && !under_valgrind() && !under_qemu() && !in_debug_mode();
 }
 
 void skip_because(const char *why)
