@@ -469,7 +469,8 @@ static void free_and_ripen(void *obj, unsigned int i)
 	unit_pass_in(script_gp(0), 2);
 	port_store(&ma->group->want_flush, true, relaxed);
 	bma_adopt();
-	bma_reclaim_harvest(ma->group, 0);
+	if (port_load(&ma->group->cpus[0], relaxed) != bma_no_cpu)
+		bma_reclaim_harvest(ma->group, 0);
 	unit_pass_in(script_gp(0), 2);
 	bma_limbo_ripen(ma->caches);
 }
