@@ -431,3 +431,49 @@ void port_report(const char *func, const char *what, const void *ptr, uint64_t c
 	(void)size;
 	model_fail(what);
 }
+
+/* Debug mode is not explored: it is off, and so nothing of it is ever called. */
+const char *port_debug_options(bool *on)
+{
+	*on = false;
+	return NULL;
+}
+
+void port_report_object(const struct bma_misuse *m)
+{
+	model_fail(m->what);
+}
+
+static void mark(void)
+{
+	model_fail("a mark, though debug mode is off");
+}
+
+void port_mark_out(void *obj, size_t bytes, size_t size)
+{
+	(void)obj;
+	(void)bytes;
+	(void)size;
+	mark();
+}
+
+void port_mark_waiting(void *obj, size_t size)
+{
+	(void)obj;
+	(void)size;
+	mark();
+}
+
+void port_mark_gone(void *mem, size_t size)
+{
+	(void)mem;
+	(void)size;
+	mark();
+}
+
+void port_mark_ours(void *mem, size_t size)
+{
+	(void)mem;
+	(void)size;
+	mark();
+}
