@@ -28,10 +28,10 @@
  * the call that changed it, so that the loser knows that of the winner; the rest of the record may be
  * a moment late.  Records are the descriptor's, not the memory's, so that a late look at one is harmless.
  *
- * When no reader can have an object: after bpf_mem_free() in our own domain, if after barrier SCAN
- * nobody is inside, of either kind, the caller included; otherwise it is left alone and not checked.
- * Readers of liburcu are not to be seen: who says bpf_mem_free() there is believed.  After free_rcu,
- * when it ripens, if no sleepable reader is inside then.
+ * When no reader can have an object: at its free in our own domain, if after barrier SCAN nobody is
+ * inside, of either kind, the caller included.  Else, after bpf_mem_free() it is left alone and not
+ * checked; after free_rcu it is looked at again when it ripens, and left alone if a sleepable reader is
+ * inside then.  Readers of liburcu are not to be seen: who says bpf_mem_free() there is believed.
  *
  * Quarantine: what is ripe goes to the young generation.  When that has Q bytes, the old generation goes to
  * the depot and the young one becomes the old: between Q and 2Q bytes of frees for each object.
@@ -513,8 +513,14 @@ static void push_by_rcu(struct bpf_mem_cache *c, void *obj)
 
 void bma_debug_free_rcu(struct bpf_mem_cache *c, void *obj, struct bma_caller by)
 {
-	if (take_from_user(c, obj, WAITING, by))
-		push_by_rcu(c, obj);
+	struct bma_record *r = take_from_user(c, obj, WAITING, by);
+
+	if (!r)
+		return;
+	/* Of liburcu's readers we know only when they have left. */
+	if (!c->group->gp->driven && no_reader(c->group->gp))
+		poison(c, obj, r);
+	push_by_rcu(c, obj);
 }
 
 void bma_debug_free(struct bpf_mem_cache *c, void *obj, struct bma_caller by)

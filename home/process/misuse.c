@@ -171,7 +171,8 @@ static void add_object(struct home_text *t, const struct bma_misuse *m)
 
 void port_report_object(const struct bma_misuse *m)
 {
-	struct home_text t = { .len = 0 };
+	char buf[1500];
+	struct home_text t = { buf, sizeof(buf), 0 };
 	int saved = errno;
 
 	home_add(&t, m->call.func);

@@ -41,8 +41,8 @@ ssize_t home_read_file(const char *path, char *buf, size_t size);
 void home_write(const char *text);
 
 struct home_text {
-	size_t len;
-	char buf[1500];
+	char *buf;
+	size_t size, len;
 };
 void home_add(struct home_text *t, const char *s);
 void home_add_number(struct home_text *t, uint64_t n, unsigned int base);

@@ -22,7 +22,7 @@
 
 void home_add(struct home_text *t, const char *s)
 {
-	while (*s && t->len < sizeof(t->buf) - 2)
+	while (*s && t->len < t->size - 2)
 		t->buf[t->len++] = *s++;
 }
 
@@ -47,7 +47,8 @@ void home_say(struct home_text *t)
 
 void port_report(const char *func, const char *what, const void *ptr, uint64_t count, uint64_t size)
 {
-	struct home_text t = { .len = 0 };
+	char buf[256];
+	struct home_text t = { buf, sizeof(buf), 0 };
 
 	home_add(&t, func);
 	home_add(&t, ": ");

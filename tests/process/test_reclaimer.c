@@ -279,13 +279,14 @@ static bool is_reclaimer(const char *task)
 
 static void test_signals(void **state)
 {
-	DIR *dir = opendir("/proc/self/task");
 	struct dirent *entry;
 	int found = 0;
+	DIR *dir;
 
 	(void)state;
 	if (under_qemu() || under_valgrind())
 		skip_because("the system knows what is blocked by what runs us");
+	dir = opendir("/proc/self/task");
 	assert_non_null(dir);
 	while ((entry = readdir(dir)))
 		if (is_reclaimer(entry->d_name)) {
