@@ -2,69 +2,207 @@
 /*
  * bench.c - `bma bench`: find the benchmark, or run all of them
  */
+#define _GNU_SOURCE
 #include "bench.h"
 
-#include <getopt.h>
-#include <stdio.h>
+#include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct bench *const benches[] = {
-	&htab_mem_bench,
-	&flood_bench,
+	&pair_bench,  &pair_rcu_bench, &batch_bench, &cross_bench,   &htab_mem_bench, &flood_bench,
+	&tree_bench,  &scale_bench,    &destroy_bench, &footprint_bench, &latency_bench,
 };
 
-static enum exit_code print_help(void)
+size_t bench_index(const struct bench *bench)
 {
-	printf("Usage: bma bench [NAME] [OPTION...]\n"
-	       "\n"
-	       "Run the benchmark NAME, or all of them, each with the OPTIONs given; all of them know\n"
-	       "--readers, --seconds, --rounds and --json.\n"
-	       "\n"
-	       "Benchmarks:\n");
-	for (size_t i = 0; i < ARRAY_SIZE(benches); i++)
-		printf("  %-10s %s\n", benches[i]->name, benches[i]->summary);
-	printf("\n'bma bench NAME --help' shows a benchmark's options.\n");
+	size_t i = 0;
+
+	while (benches[i] != bench)
+		i++;
+	return i;
+}
+
+const struct bench *bench_by_index(size_t index)
+{
+	return index < ARRAY_SIZE(benches) ? benches[index] : NULL;
+}
+
+static const struct bench *find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(benches); i++) {
+		if (!strcmp(name, benches[i]->name))
+			return benches[i];
+	}
+	return NULL;
+}
+
+static enum exit_code print_help(const struct bench *bench)
+{
+	printf("Usage: bma bench %s [OPTION...]\n\n", bench ? bench->name : "[NAME]");
+	if (bench) {
+		printf("%s.\n\n%s\n\n", bench->summary, bench->explain);
+	} else {
+		printf("Run the benchmark NAME, or all of them.\n\nBenchmarks:\n");
+		for (size_t i = 0; i < ARRAY_SIZE(benches); i++)
+			printf("  %-10s %s\n", benches[i]->name, benches[i]->summary);
+		printf("\nOptions:\n");
+	}
+	bench_print_options(bench);
 	return EXIT_OK;
 }
 
-static enum exit_code run_bench(const struct bench *bench, int argc, char **argv)
+/* FILE.png is FILE-pair.png where pair is one of many. */
+static enum exit_code draw(const struct bench_table *table, bool alone)
 {
-	static char full_name[64];
+	const char *path = table->options->plot;
+	const char *end = strrchr(path, '.');
+	enum exit_code code;
+	char *own;
 
-	snprintf(full_name, sizeof(full_name), "bma bench %s", bench->name);
-	set_tool_name(full_name);
-	argv[0] = full_name;
-	optind = 0; /* glibc: forget what the last benchmark parsed */
-	return bench->run(argc, argv);
+	if (!end || strchr(end, '/'))
+		end = path + strlen(path);
+	if (asprintf(&own, "%.*s%s%s%s", (int)(end - path), path, alone ? "" : "-",
+		     alone ? "" : table->bench->name, end) < 0) {
+		complain("no memory for a file's name");
+		return EXIT_FAILED;
+	}
+	code = bench_plot(table, own);
+	if (code == EXIT_OK && !table->options->json)
+		printf("\nDrawn in %s.\n", own);
+	free(own);
+	return code;
 }
 
-/* All run, also after one that failed; wrong usage is the same for each of them. */
-static enum exit_code run_all(int argc, char **argv)
+static enum exit_code measure(struct bench_table *table, bool alone)
+{
+	bool json = table->options->json;
+	enum exit_code code;
+
+	if (!json)
+		bench_print_heading(table);
+	code = bench_measure(table);
+	if (json)
+		bench_print_json(table);
+	if (table->options->plot && draw(table, alone) != EXIT_OK)
+		code = EXIT_FAILED;
+	fflush(stdout);
+	return code;
+}
+
+/* Can @bench do what was asked for?  A message says why not. */
+static bool makes_sense(const struct bench_table *table)
+{
+	const struct bench *bench = table->bench;
+	unsigned long size = table->params.size;
+
+	if (size < bench->size_min || size > bench->size_max) {
+		complain("%s takes a --size from %lu to %lu, not %lu", bench->name, bench->size_min,
+			 bench->size_max, size);
+		return false;
+	}
+	if (bench_nr_chosen(table))
+		return true;
+	complain("%s has no such case or contestant; see --list", bench->name);
+	return false;
+}
+
+static enum exit_code run_one(const struct bench *bench, const struct bench_options *options)
+{
+	struct bench_table table;
+	enum exit_code code = bench_table_init(&table, bench, options);
+
+	if (code == EXIT_OK)
+		code = makes_sense(&table) ? measure(&table, true) : EXIT_USAGE;
+	bench_table_free(&table);
+	return code;
+}
+
+/* Those that have no such case are left out; all others run, also after one that failed. */
+static enum exit_code run_all(const struct bench_options *options)
 {
 	enum exit_code worst = EXIT_OK;
+	bool first = true;
 
-	for (size_t i = 0; i < ARRAY_SIZE(benches) && worst != EXIT_USAGE; i++) {
-		enum exit_code code = run_bench(benches[i], argc, argv);
+	if (options->json)
+		printf("{\"benches\": [\n");
+	for (size_t i = 0; i < ARRAY_SIZE(benches); i++) {
+		struct bench_table table;
+		enum exit_code code = bench_table_init(&table, benches[i], options);
 
+		if (code == EXIT_OK && bench_nr_chosen(&table)) {
+			if (!first)
+				printf(options->json ? ",\n" : "\n");
+			first = false;
+			code = measure(&table, false);
+		}
 		if (code > worst)
 			worst = code;
+		bench_table_free(&table);
 	}
+	if (options->json)
+		printf("]}\n");
 	return worst;
+}
+
+static enum exit_code list(const struct bench *bench)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(benches); i++) {
+		if (!bench || bench == benches[i])
+			bench_print_list(benches[i]);
+	}
+	return EXIT_OK;
 }
 
 static enum exit_code bench(int argc, char **argv)
 {
-	if (argc < 2)
-		return run_all(argc, argv);
-	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
-		return print_help();
-	if (argv[1][0] == '-')
-		return run_all(argc, argv);
-	for (size_t i = 0; i < ARRAY_SIZE(benches); i++) {
-		if (!strcmp(argv[1], benches[i]->name))
-			return run_bench(benches[i], argc - 1, argv + 1);
+	static char full_name[64] = "bma bench";
+	const struct bench *only = NULL;
+	struct bench_options options;
+	enum exit_code code;
+
+	if (argc == 3 && !strcmp(argv[1], "--worker"))
+		return bench_worker(argv[2]);
+	if (argc > 1 && argv[1][0] != '-') {
+		only = find(argv[1]);
+		if (!only)
+			return usage_error("no such benchmark: '%s'", argv[1]);
+		snprintf(full_name, sizeof(full_name), "bma bench %s", only->name);
+		set_tool_name(full_name);
+		argc--;
+		argv++;
+		argv[0] = full_name;
 	}
-	return usage_error("no such benchmark: '%s'", argv[1]);
+	code = bench_parse(&options, argc, argv);
+	if (code != EXIT_OK)
+		return code;
+	if (options.help)
+		return print_help(only);
+	if (options.list)
+		return list(only);
+	return only ? run_one(only, &options) : run_all(&options);
+}
+
+enum exit_code bench_cannot(const struct bench_run *run, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(run->result->why, sizeof(run->result->why), format, args);
+	va_end(args);
+	return EXIT_OK;
+}
+
+enum exit_code bench_fault(const struct bench_run *run, const char *format, ...)
+{
+	char what[200];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
+	complain("%s, %s: %s", run->at->name, run->who->name, what);
+	return EXIT_FAILED;
 }
 
 const struct command bench_command = {

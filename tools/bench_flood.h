@@ -2,10 +2,9 @@
 /*
  * bench_flood.h - the parts of flood
  *
- *   bench_flood.c         options and rounds
- *   bench_flood_report.c  the table, and JSON
+ *   bench_flood.c         the tables
  *   bench_flood_plot.c    limbo over time, as a picture
- *   bench_flood_run.c     one run of one contestant, in a child process
+ *   bench_flood_run.c     one run of one contestant
  *   bench_flood_bma.c     contestants: bma, with each kind of readers
  *   bench_flood_urcu.c    malloc with liburcu's call_rcu and defer_rcu; readers of any flavour
  *   bench_flood_ck.c      malloc with Concurrency Kit's ck_epoch_call
@@ -23,7 +22,6 @@
 #include <bma/bpf_mem_alloc.h>
 
 #include "bench.h"
-#include "gnuplot.h"
 #include "sampler.h"
 #include "tool.h"
 
@@ -59,9 +57,6 @@ struct flood_role {
 struct rcu_flavor_struct;
 
 struct flood_contestant {
-	const char *name;
-	/* Why it cannot run in this build; NULL: it can. */
-	const char *missing;
 	/* liburcu's readers; NULL: others. */
 	const struct rcu_flavor_struct *flavor;
 	bool counts_grace_periods;
@@ -75,10 +70,6 @@ struct flood_contestant {
 	void (*measure)(const void *flood, struct memory_usage *usage);
 };
 
-/* bma with its built-in readers comes first: the others are compared with it. */
-#define NR_FLOOD_CONTESTANTS 8
-extern const struct flood_contestant *const flood_contestants[NR_FLOOD_CONTESTANTS];
-
 extern const struct flood_contestant flood_bma;
 extern const struct flood_contestant flood_bma_memb;
 extern const struct flood_contestant flood_bma_mb;
@@ -88,37 +79,21 @@ extern const struct flood_contestant flood_call_rcu;
 extern const struct flood_contestant flood_defer_rcu;
 extern const struct flood_contestant flood_ck_epoch;
 
-/* What is the same in every round. */
-struct flood_params {
-	unsigned long updaters;
-	unsigned long readers;
-	unsigned long size;
-	unsigned long rounds;
-	double seconds; /* of each run */
-};
-
-/* What came of one run; lies in memory that parent and child share. */
-struct flood_result {
+/* What came of one run, beside what its log says. */
+struct flood_sum {
 	double seconds;
 	uint64_t pairs; /* of all updaters */
 	uint64_t sections; /* of all readers */
 	uint64_t grace_periods;
-	bool stopped; /* before its time, as it took too much memory */
-	struct memory_log log;
 };
 
-struct flood_run {
-	const struct flood_contestant *how;
-	const struct flood_params *params;
-	struct flood_result *result;
-};
-
-/* Run @arg, a struct flood_run; once in a process. */
-enum exit_code flood_run(void *arg);
+enum exit_code flood_run(const struct bench_run *run, struct flood_sum *sum);
 
 /* What the threads of a run share. */
 struct flood {
-	const struct flood_run *run;
+	const struct bench_run *run;
+	const struct flood_contestant *how;
+	struct flood_sum *sum;
 	struct bpf_mem_alloc ma; /* bma's contestants */
 	size_t chunk; /* the others': usable bytes of an object's chunk, header included */
 	uint8_t ring[UINT8_MAX + 1]; /* where to look next */
@@ -163,30 +138,7 @@ int flood_malloc_open(struct flood *flood, size_t header);
 int flood_malloc_close(struct flood *flood);
 void flood_malloc_measure(const void *flood, struct memory_usage *usage);
 
-/* What is reported of a run, in the order of the columns. */
-enum flood_figure {
-	FLOOD_MOPS,
-	FLOOD_LIMBO,
-	FLOOD_RSS,
-	FLOOD_GRACE_PERIODS,
-	FLOOD_MREADS,
-	NR_FLOOD_FIGURES,
-};
-
-struct flood_table {
-	const struct flood_params *params;
-	struct flood_result *last; /* of each contestant: its last run */
-	unsigned int stopped[NR_FLOOD_CONTESTANTS]; /* runs that were */
-	double values[NR_FLOOD_CONTESTANTS][NR_FLOOD_FIGURES][MAX_ROUNDS];
-};
-
-void flood_table_add(struct flood_table *table, size_t contestant, unsigned long round);
-
-void flood_print_heading(const struct flood_params *params);
-void flood_print_table(struct flood_table *table);
-void flood_print_json(struct flood_table *table);
-
-/* Draw each contestant's last run into the PNG @path. */
-enum gnuplot_end flood_plot(const char *path, const struct flood_table *table);
+/* Limbo over time, of each contestant's last run. */
+void flood_draw(FILE *script, const struct bench_table *table);
 
 #endif /* BMA_BENCH_FLOOD_H */

@@ -22,14 +22,14 @@ extern const struct rcu_flavor_struct urcu_bp_flavor;
 
 static int bma_open(struct flood *flood)
 {
-	const struct rcu_flavor_struct *flavor = flood->run->how->flavor;
-	int size = (int)flood->run->params->size;
+	const struct rcu_flavor_struct *flavor = flood->how->flavor;
+	int size = (int)flood->run->params.size;
 	int err = flavor ? bpf_mem_alloc_init_flavor(&flood->ma, size, false, flavor) :
 			   bpf_mem_alloc_init(&flood->ma, size, false);
 
 	if (!err)
 		return 0;
-	complain("%s: cannot make an allocator: %s", flood->run->how->name, strerror(-err));
+	complain("%s: cannot make an allocator: %s", flood->run->who->name, strerror(-err));
 	return -1;
 }
 
@@ -80,7 +80,7 @@ static int bma_close(struct flood *flood)
 	if (!stats.objs_in_use && !stats.bad_frees)
 		return 0;
 	complain("%s: the books do not close: %llu objects in use, %llu bad frees",
-		 flood->run->how->name, (unsigned long long)stats.objs_in_use,
+		 flood->run->who->name, (unsigned long long)stats.objs_in_use,
 		 (unsigned long long)stats.bad_frees);
 	return -1;
 }
@@ -91,7 +91,6 @@ static int bma_close(struct flood *flood)
 	}
 
 const struct flood_contestant flood_bma = {
-	.name = "bma, built-in readers",
 	.counts_grace_periods = true,
 	.updater = BMA_UPDATER,
 	.reader = { .step = bma_read },
@@ -100,14 +99,14 @@ const struct flood_contestant flood_bma = {
 	.measure = bma_measure,
 };
 
-#define BMA_WITH_FLAVOR(title, its_flavor)                                                         \
+#define BMA_WITH_FLAVOR(its_flavor)                                                         \
 	{                                                                                          \
-		.name = title, .flavor = its_flavor, .counts_grace_periods = true,                 \
+		.flavor = its_flavor, .counts_grace_periods = true,                 \
 		.updater = BMA_UPDATER, .reader = FLOOD_FLAVOR_READER, .open = bma_open,           \
 		.close = bma_close, .measure = bma_measure,                                        \
 	}
 
-const struct flood_contestant flood_bma_memb = BMA_WITH_FLAVOR("bma, urcu-memb", &urcu_memb_flavor);
-const struct flood_contestant flood_bma_mb = BMA_WITH_FLAVOR("bma, urcu-mb", &urcu_mb_flavor);
-const struct flood_contestant flood_bma_qsbr = BMA_WITH_FLAVOR("bma, urcu-qsbr", &urcu_qsbr_flavor);
-const struct flood_contestant flood_bma_bp = BMA_WITH_FLAVOR("bma, urcu-bp", &urcu_bp_flavor);
+const struct flood_contestant flood_bma_memb = BMA_WITH_FLAVOR(&urcu_memb_flavor);
+const struct flood_contestant flood_bma_mb = BMA_WITH_FLAVOR(&urcu_mb_flavor);
+const struct flood_contestant flood_bma_qsbr = BMA_WITH_FLAVOR(&urcu_qsbr_flavor);
+const struct flood_contestant flood_bma_bp = BMA_WITH_FLAVOR(&urcu_bp_flavor);

@@ -2,8 +2,8 @@
 /*
  * bench_flood_plot.c - limbo over time, as a picture: bma above, malloc below beside bma
  *
- * The axis is logarithmic, as contestants are orders of magnitude apart, and the same in both
- * panels; what is less than its lower end, nothing included, is drawn there.  Each point is the
+ * Of each contestant the last run.  The axis is logarithmic, as contestants are orders of magnitude
+ * apart, and the same in both panels; what is less than its lower end, nothing included, is drawn there.  Each point is the
  * most of one part in POINTS of the run.
  */
 #define _GNU_SOURCE
@@ -12,19 +12,22 @@
 #define POINTS 250
 #define FLOOR_BYTES 1024
 
-static const char *const colours[NR_FLOOD_CONTESTANTS] = {
-	"#0b6e4f", "#3a7ca5", "#e09f3e", "#7b4fa3", "#8a8a8a", "#d1495b", "#1d3557", "#c77dff",
-};
-
 static double limbo_mib(uint64_t bytes)
 {
 	return (double)(bytes > FLOOR_BYTES ? bytes : FLOOR_BYTES) / (1 << 20);
 }
 
-/* One named block of data: seconds, and the most limbo of all samples that fall there. */
-static void write_data(FILE *script, const struct flood_table *table, size_t contestant)
+/* NULL: it did not run. */
+static const struct memory_log *last_log(const struct bench_table *table, size_t contestant)
 {
-	const struct memory_log *log = &table->last[contestant].log;
+	const struct bench_cell *cell = bench_cell(table, 0, contestant);
+
+	return cell->last ? &cell->last->log : NULL;
+}
+
+/* One named block of data: seconds, and the most limbo of all samples that fall there. */
+static void write_data(FILE *script, const struct memory_log *log, size_t contestant)
+{
 	double step = log->seconds / POINTS;
 	unsigned int s = 0;
 
@@ -42,84 +45,75 @@ static void write_data(FILE *script, const struct flood_table *table, size_t con
 	fprintf(script, "EOD\n");
 }
 
-static double largest_mib(const struct flood_table *table)
+static double largest_mib(const struct bench_table *table)
 {
 	uint64_t most = FLOOR_BYTES;
 
-	for (size_t i = 0; i < NR_FLOOD_CONTESTANTS; i++) {
-		if (table->last[i].log.limbo_peak > most)
-			most = table->last[i].log.limbo_peak;
+	for (size_t i = 0; i < table->bench->nr_contestants; i++) {
+		const struct memory_log *log = last_log(table, i);
+
+		if (log && log->limbo_peak > most)
+			most = log->limbo_peak;
 	}
 	return limbo_mib(most);
 }
 
-static void write_style(FILE *script, const struct flood_table *table)
+static void write_style(FILE *script, const struct bench_table *table)
 {
-	/* pngcairo draws smooth lines, but is not in every gnuplot. */
+	bench_plot_style(script, 1200, 1000);
 	fprintf(script,
-		"if (strstrt(GPVAL_TERMINALS, 'pngcairo')) {\n"
-		"	set terminal pngcairo noenhanced size 1200,1000 font 'Sans,13'\n"
-		"} else {\n"
-		"	set terminal png noenhanced size 1200,1000\n"
-		"}\n"
-		"set border 3 linecolor '#606060'\n"
-		"set tics nomirror out textcolor '#303030'\n"
-		"set grid linetype 1 linecolor '#e4e4e4' linewidth 1\n"
 		"set key at graph 1.02, graph 1 left top vertical Left reverse samplen 2.5\n"
 		"set lmargin 11\n"
-		"set rmargin 28\n"
+		"set rmargin 34\n"
 		"set logscale y 10\n"
 		"set format y '%%g'\n"
 		"set ylabel 'limbo (MiB)'\n"
 		"set yrange [%g:%g]\n"
 		"set xrange [0:%g]\n",
-		limbo_mib(0), 1.5 * largest_mib(table), table->params->seconds);
-	for (size_t i = 0; i < NR_FLOOD_CONTESTANTS; i++)
-		fprintf(script, "set style line %zu linecolor '%s' linewidth %d\n", i + 1,
-			colours[i], i ? 2 : 3);
+		limbo_mib(0), 1.5 * largest_mib(table), table->params.seconds);
 }
 
-static void write_line(FILE *script, size_t contestant, const char *before)
+static void write_line(FILE *script, const struct bench_table *table, size_t contestant,
+		       const char *before)
 {
-	fprintf(script, "%s$run%zu using 1:2 with lines linestyle %zu title '%s'", before,
-		contestant, contestant + 1, flood_contestants[contestant]->name);
+	fprintf(script, "%s$run%zu using 1:2 with lines linewidth %d linecolor '%s' title '%s'",
+		before, contestant, contestant ? 2 : 3,
+		bench_colours[contestant % NR_BENCH_COLOURS],
+		table->bench->contestants[contestant].name);
 }
 
 /* Those that count grace periods are bma's; the first contestant is in both panels. */
-static void write_panel(FILE *script, const char *title, bool bma)
+static void write_panel(FILE *script, const struct bench_table *table, const char *title, bool bma)
 {
-	fprintf(script, "set label 1 '%s' at graph 0, graph 1.06 left\n", title);
-	write_line(script, 0, "plot ");
-	for (size_t i = 1; i < NR_FLOOD_CONTESTANTS; i++) {
-		const struct flood_contestant *how = flood_contestants[i];
+	const char *before = "plot ";
 
-		if (!how->missing && how->counts_grace_periods == bma)
-			write_line(script, i, ", ");
+	fprintf(script, "set label 1 '%s' at graph 0, graph 1.06 left\n", title);
+	for (size_t i = 0; i < table->bench->nr_contestants; i++) {
+		const struct flood_contestant *how = table->bench->contestants[i].how;
+
+		if (!last_log(table, i) || (i && how->counts_grace_periods != bma))
+			continue;
+		write_line(script, table, i, before);
+		before = ", ";
 	}
-	fprintf(script, "\n");
+	fprintf(script, before[0] == 'p' ? "plot NaN notitle\n" : "\n");
 }
 
-static void write_script(FILE *script, const void *arg)
+void flood_draw(FILE *script, const struct bench_table *table)
 {
-	const struct flood_table *table = arg;
-	const struct flood_params *p = table->params;
+	const struct bench_params *p = &table->params;
 
-	for (size_t i = 0; i < NR_FLOOD_CONTESTANTS; i++) {
-		if (!flood_contestants[i]->missing)
-			write_data(script, table, i);
+	for (size_t i = 0; i < table->bench->nr_contestants; i++) {
+		if (last_log(table, i))
+			write_data(script, last_log(table, i), i);
 	}
 	write_style(script, table);
 	fprintf(script,
 		"set multiplot layout 2,1 title \"bma bench flood: freed, and waiting for "
-		"readers. Updaters %lu, readers %lu, %lu-byte objects\\n\" font ',15'\n",
-		p->updaters, p->readers, p->size);
-	write_panel(script, "bma, with each kind of readers", true);
+		"readers. Threads %lu, readers %lu, %lu-byte objects\\n\" font ',15'\n",
+		p->threads, p->readers, p->size);
+	write_panel(script, table, "bma, with each kind of readers", true);
 	fprintf(script, "set xlabel 'time (s)'\n");
-	write_panel(script, "malloc, beside bma", false);
+	write_panel(script, table, "malloc, beside bma", false);
 	fprintf(script, "unset multiplot\n");
-}
-
-enum gnuplot_end flood_plot(const char *path, const struct flood_table *table)
-{
-	return gnuplot(path, write_script, table);
 }

@@ -19,7 +19,7 @@
 bool flood_fault(struct flood *flood, const char *what)
 {
 	if (!atomic_exchange(&flood->failed, true))
-		complain("%s: %s", flood->run->how->name, what);
+		complain("%s: %s", flood->run->who->name, what);
 	return false;
 }
 
@@ -80,7 +80,7 @@ static void sleep_until_over(struct flood *flood, uint64_t start_ns)
 {
 	const struct timespec moment = { .tv_nsec = 1000000 };
 
-	while (!atomic_load(&flood->stop) && seconds_since(start_ns) < flood->run->params->seconds)
+	while (!atomic_load(&flood->stop) && seconds_since(start_ns) < flood->run->params.seconds)
 		nanosleep(&moment, NULL);
 	atomic_store(&flood->stop, true);
 }
@@ -89,24 +89,24 @@ static void sleep_until_over(struct flood *flood, uint64_t start_ns)
 static void run_threads(struct flood *flood, struct flood_thread *updaters,
 			struct flood_thread *readers)
 {
-	const struct flood_params *params = flood->run->params;
-	struct flood_result *result = flood->run->result;
+	const struct bench_params *params = &flood->run->params;
+	struct flood_sum *sum = flood->sum;
 	uint64_t start_ns, end_ns = 0, readers_end_ns = 0;
 
 	start(readers, params->readers);
 	start_ns = now_ns();
-	start(updaters, params->updaters);
+	start(updaters, params->threads);
 	sleep_until_over(flood, start_ns);
-	result->pairs = join(updaters, params->updaters, &end_ns);
-	result->seconds = (double)(end_ns - start_ns) / 1e9;
-	result->sections = join(readers, params->readers, &readers_end_ns);
+	sum->pairs = join(updaters, params->threads, &end_ns);
+	sum->seconds = (double)(end_ns - start_ns) / 1e9;
+	sum->sections = join(readers, params->readers, &readers_end_ns);
 }
 
 /* From the sampler's thread. */
 static void watch_memory(void *arg, double seconds)
 {
 	struct flood *flood = arg;
-	struct flood_result *result = flood->run->result;
+	struct bench_result *result = flood->run->result;
 	uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 
 	(void)seconds;
@@ -121,7 +121,7 @@ static bool sample_threads(struct flood *flood, struct flood_thread *updaters,
 {
 	struct sampler sampler = {
 		.log = &flood->run->result->log,
-		.measure = flood->run->how->measure,
+		.measure = flood->how->measure,
 		.source = flood,
 		.tick = watch_memory,
 		.tick_arg = flood,
@@ -131,8 +131,8 @@ static bool sample_threads(struct flood *flood, struct flood_thread *updaters,
 	if (sampler_start(&sampler))
 		return false;
 	run_threads(flood, updaters, readers);
-	flood->run->how->measure(flood, &usage);
-	flood->run->result->grace_periods = usage.grace_periods;
+	flood->how->measure(flood, &usage);
+	flood->sum->grace_periods = usage.grace_periods;
 	sampler_stop(&sampler);
 	return !atomic_load(&flood->failed);
 }
@@ -149,10 +149,10 @@ static struct flood_thread *make_threads(struct flood *flood, const struct flood
 
 static bool run_flood(struct flood *flood)
 {
-	const struct flood_run *run = flood->run;
+	const struct bench_run *run = flood->run;
 	struct flood_thread *updaters =
-		make_threads(flood, &run->how->updater, run->params->updaters);
-	struct flood_thread *readers = make_threads(flood, &run->how->reader, run->params->readers);
+		make_threads(flood, &flood->how->updater, run->params.threads);
+	struct flood_thread *readers = make_threads(flood, &flood->how->reader, run->params.readers);
 	bool fine = false;
 
 	if (updaters && readers)
@@ -164,17 +164,20 @@ static bool run_flood(struct flood *flood)
 	return fine;
 }
 
-enum exit_code flood_run(void *arg)
+enum exit_code flood_run(const struct bench_run *run, struct flood_sum *sum)
 {
 	static struct flood flood;
 	bool fine;
 
-	flood.run = arg;
+	*sum = (struct flood_sum){ 0 };
+	flood.run = run;
+	flood.how = run->who->how;
+	flood.sum = sum;
 	for (unsigned int i = 0; i <= UINT8_MAX; i++)
 		flood.ring[i] = (uint8_t)(i + 1);
-	if (flood.run->how->open(&flood))
+	if (flood.how->open(&flood))
 		return EXIT_FAILED;
 	fine = run_flood(&flood);
-	fine = !flood.run->how->close(&flood) && fine;
+	fine = !flood.how->close(&flood) && fine;
 	return fine ? EXIT_OK : EXIT_FAILED;
 }

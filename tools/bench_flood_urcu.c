@@ -20,13 +20,13 @@
 
 bool flood_flavor_enter(struct flood_thread *t)
 {
-	t->flood->run->how->flavor->register_thread();
+	t->flood->how->flavor->register_thread();
 	return true;
 }
 
 bool flood_flavor_read(struct flood_thread *t)
 {
-	const struct rcu_flavor_struct *flavor = t->flood->run->how->flavor;
+	const struct rcu_flavor_struct *flavor = t->flood->how->flavor;
 
 	for (int i = 0; i < FLOOD_BATCH; i++) {
 		flavor->read_lock();
@@ -40,15 +40,15 @@ bool flood_flavor_read(struct flood_thread *t)
 
 void flood_flavor_leave(struct flood_thread *t)
 {
-	t->flood->run->how->flavor->unregister_thread();
+	t->flood->how->flavor->unregister_thread();
 }
 
 int flood_malloc_open(struct flood *flood, size_t header)
 {
-	void *chunk = malloc(header + flood->run->params->size);
+	void *chunk = malloc(header + flood->run->params.size);
 
 	if (!chunk) {
-		complain("%s: no memory for an object", flood->run->how->name);
+		complain("%s: no memory for an object", flood->run->who->name);
 		return -1;
 	}
 	flood->chunk = malloc_usable_size(chunk);
@@ -72,7 +72,7 @@ int flood_malloc_close(struct flood *flood)
 
 	if (sum.queued == sum.freed_after_rcu)
 		return 0;
-	complain("%s: %llu objects were queued and not freed", flood->run->how->name,
+	complain("%s: %llu objects were queued and not freed", flood->run->who->name,
 		 (unsigned long long)(sum.queued - sum.freed_after_rcu));
 	return -1;
 }
@@ -90,7 +90,7 @@ static void free_head(struct rcu_head *head)
 
 static bool call_rcu_update(struct flood_thread *t)
 {
-	size_t size = sizeof(struct rcu_head) + t->flood->run->params->size;
+	size_t size = sizeof(struct rcu_head) + t->flood->run->params.size;
 	struct ledger *ledger = ledger_mine();
 
 	for (int i = 0; i < FLOOD_BATCH; i++) {
@@ -127,7 +127,7 @@ static bool defer_rcu_enter(struct flood_thread *t)
 
 static bool defer_rcu_update(struct flood_thread *t)
 {
-	size_t size = t->flood->run->params->size;
+	size_t size = t->flood->run->params.size;
 	struct ledger *ledger = ledger_mine();
 
 	for (int i = 0; i < FLOOD_BATCH; i++) {
@@ -155,7 +155,6 @@ static int defer_rcu_open(struct flood *flood)
 }
 
 const struct flood_contestant flood_call_rcu = {
-	.name = "malloc + call_rcu",
 	.flavor = &urcu_memb_flavor,
 	.updater = { flood_flavor_enter, call_rcu_update, flood_flavor_leave },
 	.reader = FLOOD_FLAVOR_READER,
@@ -165,7 +164,6 @@ const struct flood_contestant flood_call_rcu = {
 };
 
 const struct flood_contestant flood_defer_rcu = {
-	.name = "malloc + defer_rcu",
 	.flavor = &urcu_memb_flavor,
 	.updater = { defer_rcu_enter, defer_rcu_update, defer_rcu_leave },
 	.reader = FLOOD_FLAVOR_READER,

@@ -15,8 +15,8 @@
 static bool fault(struct producer *p, const char *what, uint32_t key, int err)
 {
 	if (!atomic_exchange(&p->race->failed, true))
-		complain("%s, %s: cannot %s key %u: %s", p->race->run->use_case->name,
-			 p->race->run->how->name, what, key, strerror(-err));
+		complain("%s, %s: cannot %s key %u: %s", p->race->run->at->name,
+			 p->race->run->who->name, what, key, strerror(-err));
 	return false;
 }
 
@@ -89,10 +89,6 @@ static bool pair_step(struct producer *p)
 	return p->id % 2 ? delete_step(p) : add_step(p);
 }
 
-const struct use_case use_cases[] = {
-	{ .name = "overwrite", .step = overwrite_step, .left = BATCH },
-	{ .name = "batch_add_batch_del", .step = batch_step },
-	{ .name = "add_del_on_diff_cpu", .step = pair_step, .pairs = true },
-};
-
-const size_t nr_use_cases = ARRAY_SIZE(use_cases);
+const struct use_case overwrite_use_case = { .step = overwrite_step, .left = BATCH };
+const struct use_case batch_use_case = { .step = batch_step };
+const struct use_case diff_cpu_use_case = { .step = pair_step, .pairs = true };

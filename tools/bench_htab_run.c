@@ -5,8 +5,8 @@
 #define _GNU_SOURCE
 #include "bench_htab.h"
 #include "tool.h"
+#include "work.h"
 
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -23,29 +23,14 @@ struct reader {
 	uint64_t reused;
 };
 
-/* Producers stay where they are put, as the third use case is about frees on another CPU. */
-static void pin(unsigned int index)
-{
-	unsigned int cpu = usable_cpu(index);
-	cpu_set_t *set = CPU_ALLOC(cpu + 1);
-	size_t bytes = CPU_ALLOC_SIZE(cpu + 1);
-
-	if (!set)
-		return;
-	CPU_ZERO_S(bytes, set);
-	CPU_SET_S(cpu, bytes, set);
-	/* Where it is not allowed the scheduler does about the same. */
-	pthread_setaffinity_np(pthread_self(), bytes, set);
-	CPU_FREE(set);
-}
-
 static void *producer_main(void *arg)
 {
 	struct producer *p = arg;
 	struct htab_race *race = p->race;
-	const struct use_case *use_case = race->run->use_case;
+	const struct use_case *use_case = race->use_case;
 
-	pin(p->id);
+	/* They stay there, as the third use case is about frees on another CPU. */
+	pin_to_cpu(p->id);
 	rcu_register_thread();
 	/* One step at least, so that it is known what is left; a pair's adding half ends both. */
 	while (use_case->step(p) &&
@@ -60,7 +45,7 @@ static void reader_fault(struct htab_race *race, uint32_t key)
 	atomic_store(&race->stop, true);
 	if (!atomic_exchange(&race->failed, true))
 		complain("%s, %s: a reader held the element of key %u when it was reused",
-			 race->run->use_case->name, race->run->how->name, key);
+			 race->run->at->name, race->run->who->name, key);
 }
 
 /*
@@ -82,14 +67,14 @@ static void read_once(struct reader *r, uint32_t key)
 	}
 	rcu_read_unlock();
 	r->reads++;
-	if (r->reused && !r->race->run->how->reuses_at_once)
+	if (r->reused && !r->race->pool.how->reuses_at_once)
 		reader_fault(r->race, key);
 }
 
 static void *reader_main(void *arg)
 {
 	struct reader *r = arg;
-	uint64_t nr_keys = r->race->run->params->producers * BATCH;
+	uint64_t nr_keys = r->race->run->params.threads * BATCH;
 
 	rcu_register_thread();
 	while (!atomic_load_explicit(&r->race->stop, memory_order_relaxed))
@@ -120,26 +105,26 @@ static void sleep_seconds(double seconds)
 
 static void run_threads(struct htab_race *race, struct producer *producers, struct reader *readers)
 {
-	const struct htab_params *params = race->run->params;
-	struct htab_result *result = race->run->result;
+	const struct bench_params *params = &race->run->params;
+	struct htab_sum *sum = race->sum;
 	uint64_t start_ns;
 
 	for (unsigned long i = 0; i < params->readers; i++)
 		start(&readers[i].thread, reader_main, &readers[i]);
 	start_ns = now_ns();
-	for (unsigned long i = 0; i < params->producers; i++)
+	for (unsigned long i = 0; i < params->threads; i++)
 		start(&producers[i].thread, producer_main, &producers[i]);
 	sleep_seconds(params->seconds);
 	atomic_store(&race->stop, true);
-	for (unsigned long i = 0; i < params->producers; i++) {
+	for (unsigned long i = 0; i < params->threads; i++) {
 		pthread_join(producers[i].thread, NULL);
-		result->operations += producers[i].operations;
+		sum->operations += producers[i].operations;
 	}
-	result->seconds = seconds_since(start_ns);
+	sum->seconds = seconds_since(start_ns);
 	for (unsigned long i = 0; i < params->readers; i++) {
 		pthread_join(readers[i].thread, NULL);
-		result->reads += readers[i].reads;
-		result->reused_reads += readers[i].reused;
+		sum->reads += readers[i].reads;
+		sum->reused_reads += readers[i].reused;
 	}
 }
 
@@ -162,7 +147,7 @@ static bool sample_threads(struct htab_race *race, struct producer *producers,
 
 static struct producer *make_producers(struct htab_race *race, struct rendezvous *pairs)
 {
-	unsigned long nr = race->run->params->producers;
+	unsigned long nr = race->run->params.threads;
 	struct producer *producers = aligned_alloc(CACHE_LINE, nr * sizeof(*producers));
 
 	for (unsigned long i = 0; producers && i < nr; i++)
@@ -176,7 +161,7 @@ static struct producer *make_producers(struct htab_race *race, struct rendezvous
 
 static struct reader *make_readers(struct htab_race *race)
 {
-	unsigned long nr = race->run->params->readers;
+	unsigned long nr = race->run->params.readers;
 	struct reader *readers = calloc(nr + 1, sizeof(*readers));
 
 	for (unsigned long i = 0; readers && i < nr; i++) {
@@ -199,7 +184,7 @@ static struct rendezvous *make_pairs(unsigned long nr)
 
 static bool run_race(struct htab_race *race)
 {
-	struct rendezvous *pairs = make_pairs(race->run->params->producers / 2 + 1);
+	struct rendezvous *pairs = make_pairs(race->run->params.threads / 2 + 1);
 	struct producer *producers = make_producers(race, pairs);
 	struct reader *readers = make_readers(race);
 	bool fine = false;
@@ -216,12 +201,12 @@ static bool run_race(struct htab_race *race)
 
 static bool check_left(const struct htab_race *race, size_t nr)
 {
-	size_t expected = race->run->params->producers * race->run->use_case->left;
+	size_t expected = race->run->params.threads * race->use_case->left;
 
 	if (nr == expected)
 		return true;
-	complain("%s, %s: %zu elements are left in the table, not %zu", race->run->use_case->name,
-		 race->run->how->name, nr, expected);
+	complain("%s, %s: %zu elements are left in the table, not %zu", race->run->at->name,
+		 race->run->who->name, nr, expected);
 	return false;
 }
 
@@ -234,15 +219,16 @@ static size_t nr_buckets(void)
 	return nr;
 }
 
-enum exit_code htab_run(void *arg)
+enum exit_code htab_run(const struct bench_run *run, struct htab_sum *sum)
 {
-	const struct htab_run *run = arg;
-	struct htab_race race = { .run = run };
+	struct htab_race race = { .run = run, .use_case = run->at->how, .sum = sum };
+	size_t value_size = run->params.size;
 	bool fine = false;
 
+	*sum = (struct htab_sum){ 0 };
 	rcu_register_thread();
-	if (!pool_open(&race.pool, run->how, htab_element_size(run->params->value_size))) {
-		if (!htab_new(&race.htab, &race.pool, nr_buckets(), run->params->value_size)) {
+	if (!pool_open(&race.pool, run->who->how, htab_element_size(value_size))) {
+		if (!htab_new(&race.htab, &race.pool, nr_buckets(), value_size)) {
 			fine = run_race(&race);
 			fine = check_left(&race, htab_free(&race.htab)) && fine;
 		}

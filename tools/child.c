@@ -39,6 +39,7 @@ static void child_main(pid_t parent, enum exit_code (*body)(void *arg), void *ar
 	exit(body(arg));
 }
 
+/* That a trial is killed is no news. */
 static enum exit_code wait_for_child(const char *what, pid_t child)
 {
 	int status;
@@ -46,12 +47,13 @@ static enum exit_code wait_for_child(const char *what, pid_t child)
 	while (waitpid(child, &status, 0) < 0) {
 		if (errno == EINTR)
 			continue;
-		complain("lost the %s run: %s", what, strerror(errno));
+		complain("lost the %s run: %s", what ? what : "trial", strerror(errno));
 		return EXIT_FAILED;
 	}
 	if (WIFEXITED(status))
 		return WEXITSTATUS(status) == EXIT_OK ? EXIT_OK : EXIT_FAILED;
-	complain("the %s run was killed: %s", what, strsignal(WTERMSIG(status)));
+	if (what)
+		complain("the %s run was killed: %s", what, strsignal(WTERMSIG(status)));
 	return EXIT_FAILED;
 }
 
@@ -64,7 +66,7 @@ enum exit_code run_in_child(const char *what, enum exit_code (*body)(void *arg),
 	fflush(NULL);
 	child = fork();
 	if (child < 0) {
-		complain("cannot start the %s run: %s", what, strerror(errno));
+		complain("cannot start the %s run: %s", what ? what : "trial", strerror(errno));
 		return EXIT_FAILED;
 	}
 	if (!child)

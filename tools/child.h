@@ -22,7 +22,8 @@ void shared_free(void *memory, size_t size);
 
 /*
  * Fork, run @body(@arg) in the child, and wait for it.  Return what it returned; EXIT_FAILED after
- * a message if it did not come to its end.  @what names it in messages.
+ * a message if it did not come to its end.  @what names it in messages; NULL: it is a
+ * trial, of which nothing is said if it is killed.
  */
 enum exit_code run_in_child(const char *what, enum exit_code (*body)(void *arg), void *arg);
 

@@ -33,7 +33,7 @@ static int read_proc(const char *path, char *buf, size_t size)
 	return 0;
 }
 
-static uint64_t rss_now(void)
+uint64_t rss_now(void)
 {
 	unsigned long long pages;
 	char buf[128];
@@ -45,15 +45,26 @@ static uint64_t rss_now(void)
 	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static uint64_t rss_high_water(void)
+/* The value of a line "@name  123 kB", in bytes. */
+static uint64_t read_kilobytes(const char *path, const char *name)
 {
 	char buf[4096];
 	const char *line;
 
-	if (read_proc("/proc/self/status", buf, sizeof(buf)))
+	if (read_proc(path, buf, sizeof(buf)))
 		return 0;
-	line = strstr(buf, "VmHWM:");
-	return line ? strtoull(line + strlen("VmHWM:"), NULL, 10) * 1024 : 0;
+	line = strstr(buf, name);
+	return line ? strtoull(line + strlen(name), NULL, 10) * 1024 : 0;
+}
+
+uint64_t rss_high_water(void)
+{
+	return read_kilobytes("/proc/self/status", "VmHWM:");
+}
+
+uint64_t rss_exact(void)
+{
+	return read_kilobytes("/proc/self/smaps_rollup", "\nRss:");
 }
 
 static uint64_t max_u64(uint64_t a, uint64_t b)

@@ -63,4 +63,10 @@ int sampler_start(struct sampler *sampler);
 /* Take a last sample and end the thread; the log's peaks are final. */
 void sampler_stop(struct sampler *sampler);
 
+/* The resident set now, and at its peak so far; 0 if it cannot be known. */
+uint64_t rss_now(void);
+uint64_t rss_high_water(void);
+/* The same as rss_now() to the page, which takes time: the kernel's own count is a rough one. */
+uint64_t rss_exact(void);
+
 #endif /* BMA_SAMPLER_H */

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * source_malloc.c - malloc and free; and the least that an allocator can do
+ *
+ * The array is what is left when all that makes an allocator usable is left out: objects of one
+ * thread, made beforehand, taken from and put on a stack.  It knows nothing of other threads, of
+ * signals, of an end of its memory, or of wrong pointers.
+ */
+#define _GNU_SOURCE
+#include "source.h"
+
+#include <stdlib.h>
+
+static ALWAYS_INLINE void *malloc_alloc(struct worker *t)
+{
+	return malloc(t->size);
+}
+
+static ALWAYS_INLINE void malloc_free(struct worker *t, void *object)
+{
+	(void)t;
+	free(object);
+}
+
+DEFINE_LOOPS(malloc, malloc_alloc, malloc_free)
+
+const struct source source_malloc = { LOOPS(malloc, malloc_alloc, malloc_free) };
+
+#define ARRAY_OBJECTS 1024
+
+static __thread struct {
+	size_t nr;
+	void *objects[ARRAY_OBJECTS];
+} array;
+
+static bool array_enter(struct worker *t)
+{
+	size_t stride = (t->size + 15) & ~15ul;
+	char *memory = malloc(ARRAY_OBJECTS * stride);
+
+	for (; memory && array.nr < ARRAY_OBJECTS; array.nr++)
+		array.objects[array.nr] = memory + array.nr * stride;
+	return memory;
+}
+
+static ALWAYS_INLINE void *array_alloc(struct worker *t)
+{
+	(void)t;
+	return array.nr ? array.objects[--array.nr] : NULL;
+}
+
+static ALWAYS_INLINE void array_free(struct worker *t, void *object)
+{
+	(void)t;
+	array.objects[array.nr++] = object;
+}
+
+DEFINE_LOOPS(array, array_alloc, array_free)
+
+const struct source source_array = {
+	.enter = array_enter,
+	LOOPS(array, array_alloc, array_free),
+};
