@@ -10,8 +10,9 @@
 #include <string.h>
 
 static const struct bench *const benches[] = {
-	&pair_bench,  &pair_rcu_bench, &batch_bench, &cross_bench,   &htab_mem_bench, &flood_bench,
-	&tree_bench,  &scale_bench,    &destroy_bench, &footprint_bench, &latency_bench,
+	&pair_bench,	 &pair_rcu_bench,  &batch_bench,   &cross_bench,
+	&htab_mem_bench, &flood_bench,	   &tree_bench,	   &scale_bench,
+	&destroy_bench,	 &footprint_bench, &latency_bench,
 };
 
 size_t bench_index(const struct bench *bench)

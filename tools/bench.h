@@ -45,6 +45,7 @@ struct bench_figure {
 	const char *json;
 	double unit;
 	int decimals; /* in JSON */
+	bool compared; /* with bma's, in tables; in JSON all are */
 };
 
 /* What is done; benchmarks that have several put what tells them apart into n and how. */
@@ -133,11 +134,11 @@ struct bench {
 	const char *summary;
 	/* What a figure means; sentences for the heading. */
 	const char *explain;
-	const struct bench_figure *figures; /* the first is compared with bma's, and drawn */
+	const struct bench_figure *figures; /* the first is drawn */
 	size_t nr_figures;
 	const struct bench_case *cases;
 	size_t nr_cases;
-	/* The others are compared with the first. */
+	/* Others are compared with the first that fits, which is bma. */
 	const struct bench_contestant *contestants;
 	size_t nr_contestants;
 	/* Default parameters; 0 threads: one for each CPU. */

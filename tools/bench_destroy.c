@@ -26,8 +26,8 @@
 enum { CALLER, UNTIL_BACK, CPU, LEFT };
 
 static const struct bench_figure figures[] = {
-	[CALLER] = { "caller ms", "caller_ns", 1e6, 0 },
-	[UNTIL_BACK] = { "until all is back ms", "until_back_ns", 1e6, 0 },
+	[CALLER] = { "caller ms", "caller_ns", 1e6, 0, true },
+	[UNTIL_BACK] = { "until all is back ms", "until_back_ns", 1e6, 0, true },
 	[CPU] = { "CPU ms", "cpu_ns", 1e6, 0 },
 	[LEFT] = { "RSS left MiB", "rss_left_bytes", 1 << 20, 0 },
 };
@@ -219,8 +219,9 @@ static const struct bench_contestant contestants[] = {
 const struct bench destroy_bench = {
 	.name = "destroy",
 	.summary = "be rid of an allocator, with objects in limbo",
-	.explain = "\"caller\" is the time in which the caller cannot go on; the others are until all "
-		   "memory is back.\nA run takes as long as it does, whatever --seconds.",
+	.explain =
+		"\"caller\" is the time in which the caller cannot go on; the others are until all "
+		"memory is back.\nA run takes as long as it does, whatever --seconds.",
 	.figures = figures,
 	.nr_figures = ARRAY_SIZE(figures),
 	.cases = cases,

@@ -24,8 +24,8 @@
 enum { MOPS, LIMBO, RSS, GRACE_PERIODS, MREADS };
 
 static const struct bench_figure figures[] = {
-	[MOPS] = { "Mops/s", "million_pairs_per_second", 1, 4 },
-	[LIMBO] = { "peak limbo MiB", "peak_limbo_bytes", 1 << 20, 0 },
+	[MOPS] = { "Mops/s", "million_pairs_per_second", 1, 4, true },
+	[LIMBO] = { "peak limbo MiB", "peak_limbo_bytes", 1 << 20, 0, true },
 	[RSS] = { "peak RSS MiB", "peak_rss_bytes", 1 << 20, 0 },
 	[GRACE_PERIODS] = { "grace periods", "grace_periods", 1, 0 },
 	[MREADS] = { "Mreads/s", "million_sections_per_second", 1, 4 },
@@ -69,9 +69,10 @@ static const struct bench_contestant contestants[] = {
 const struct bench flood_bench = {
 	.name = "flood",
 	.summary = "deferred frees as fast as can be: operations, and what waits for readers",
-	.explain = "An operation is an allocation and its deferred free; a read is a read section.  "
-		   "Limbo is looked at\nevery millisecond: of bma what its statistics say, of malloc "
-		   "the chunks that were queued and not\nyet freed.",
+	.explain =
+		"An operation is an allocation and its deferred free; a read is a read section.  "
+		"Limbo is looked at\nevery millisecond: of bma what its statistics say, of malloc "
+		"the chunks that were queued and not\nyet freed.",
 	.figures = figures,
 	.nr_figures = ARRAY_SIZE(figures),
 	.cases = cases,

@@ -99,11 +99,11 @@ const struct flood_contestant flood_bma = {
 	.measure = bma_measure,
 };
 
-#define BMA_WITH_FLAVOR(its_flavor)                                                         \
+#define BMA_WITH_FLAVOR(its_flavor)                                                                \
 	{                                                                                          \
-		.flavor = its_flavor, .counts_grace_periods = true,                 \
-		.updater = BMA_UPDATER, .reader = FLOOD_FLAVOR_READER, .open = bma_open,           \
-		.close = bma_close, .measure = bma_measure,                                        \
+		.flavor = its_flavor, .counts_grace_periods = true, .updater = BMA_UPDATER,        \
+		.reader = FLOOD_FLAVOR_READER, .open = bma_open, .close = bma_close,               \
+		.measure = bma_measure,                                                            \
 	}
 
 const struct flood_contestant flood_bma_memb = BMA_WITH_FLAVOR(&urcu_memb_flavor);

@@ -152,7 +152,8 @@ static bool run_flood(struct flood *flood)
 	const struct bench_run *run = flood->run;
 	struct flood_thread *updaters =
 		make_threads(flood, &flood->how->updater, run->params.threads);
-	struct flood_thread *readers = make_threads(flood, &flood->how->reader, run->params.readers);
+	struct flood_thread *readers =
+		make_threads(flood, &flood->how->reader, run->params.readers);
 	bool fine = false;
 
 	if (updaters && readers)

@@ -22,7 +22,7 @@
 enum { RSS, BOOKS, LEFT };
 
 static const struct bench_figure figures[] = {
-	[RSS] = { "RSS KiB", "rss_bytes", 1024, 0 },
+	[RSS] = { "RSS KiB", "rss_bytes", 1024, 0, true },
 	[BOOKS] = { "books KiB", "books_bytes", 1024, 0 },
 	[LEFT] = { "left %", "left_percent", 1, 4 },
 };
@@ -186,9 +186,10 @@ static const struct bench_contestant contestants[] = { FREE_CONTESTANTS };
 const struct bench footprint_bench = {
 	.name = "footprint",
 	.summary = "memory of allocators that are idle, and what is left after a peak",
-	.explain = "Of each allocator, or of all that is left two seconds after 1 GiB was freed: what "
-		   "the resident set\ngrew by, what bma's books say, and the part of the peak.  A run "
-		   "takes as long as it does,\nwhatever --seconds.",
+	.explain =
+		"Of each allocator, or of all that is left two seconds after 1 GiB was freed: what "
+		"the resident set\ngrew by, what bma's books say, and the part of the peak.  A run "
+		"takes as long as it does,\nwhatever --seconds.",
 	.figures = figures,
 	.nr_figures = ARRAY_SIZE(figures),
 	.cases = cases,

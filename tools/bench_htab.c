@@ -17,9 +17,9 @@
 enum { KOPS, MEAN, PEAK, LIMBO, RSS, MREADS, REUSED };
 
 static const struct bench_figure figures[] = {
-	[KOPS] = { "k/s per thread", "kops_per_producer", 1, 4 },
+	[KOPS] = { "k/s per thread", "kops_per_producer", 1, 4, true },
 	[MEAN] = { "mean MiB", "mean_bytes", 1 << 20, 0 },
-	[PEAK] = { "peak MiB", "peak_bytes", 1 << 20, 0 },
+	[PEAK] = { "peak MiB", "peak_bytes", 1 << 20, 0, true },
 	[LIMBO] = { "peak limbo MiB", "peak_limbo_bytes", 1 << 20, 0 },
 	[RSS] = { "peak RSS MiB", "peak_rss_bytes", 1 << 20, 0 },
 	[MREADS] = { "Mreads/s", "million_reads_per_second", 1, 4 },
@@ -43,8 +43,7 @@ static enum exit_code run_contestant(const struct bench_run *run)
 	code = htab_run(run, &sum);
 	if (code != EXIT_OK)
 		return code;
-	values[KOPS] =
-		(double)sum.operations / (double)run->params.threads / sum.seconds / 1e3;
+	values[KOPS] = (double)sum.operations / (double)run->params.threads / sum.seconds / 1e3;
 	values[MEAN] = log->held_seconds / log->seconds;
 	values[PEAK] = (double)log->held_peak;
 	values[LIMBO] = (double)log->limbo_peak;

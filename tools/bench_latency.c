@@ -18,9 +18,9 @@
 enum { MEDIAN, P99, P999, MOST };
 
 static const struct bench_figure figures[] = {
-	[MEDIAN] = { "p50 ns", "p50_ns", 1, 3 },
+	[MEDIAN] = { "p50 ns", "p50_ns", 1, 3, true },
 	[P99] = { "p99 ns", "p99_ns", 1, 3 },
-	[P999] = { "p99.9 ns", "p999_ns", 1, 3 },
+	[P999] = { "p99.9 ns", "p999_ns", 1, 3, true },
 	[MOST] = { "max us", "max_ns", 1000, 0 },
 };
 
@@ -149,8 +149,8 @@ static void write_panel(FILE *script, const struct bench_table *table, size_t at
 	for (size_t who = 0; who < ARRAY_SIZE(contestants); who++) {
 		if (!last_histogram(table, at, who))
 			continue;
-		fprintf(script, "%s$h%zu_%zu using 1:2 with steps linewidth 2 linecolor '%s' ", before,
-			at, who, bench_colours[who % NR_BENCH_COLOURS]);
+		fprintf(script, "%s$h%zu_%zu using 1:2 with steps linewidth 2 linecolor '%s' ",
+			before, at, who, bench_colours[who % NR_BENCH_COLOURS]);
 		fprintf(script, "title '%s'", contestants[who].name);
 		before = ", ";
 	}

@@ -56,7 +56,7 @@ static const char *program_name(const struct bench_run *run)
 	if (work != &linux_objects)
 		return run->params.size <= 2048 ? work->program : NULL;
 #define IF_SIZE(bytes)                                                                             \
-	if (run->params.size == (bytes)) {                                                          \
+	if (run->params.size == (bytes)) {                                                         \
 		snprintf(name, sizeof(name), "%s%d", work->program, bytes);                        \
 		return name;                                                                       \
 	}

@@ -14,8 +14,7 @@
 #ifdef BMA_HAVE_BPF
 #define LINUX_MISSING NULL
 #else
-#define LINUX_MISSING                                                                              \
-	"bma was built without libbpf or a clang for BPF (Debian: libbpf-dev, clang)"
+#define LINUX_MISSING "bma was built without libbpf or a clang for BPF (Debian: libbpf-dev, clang)"
 #endif
 
 /* What a contestant's how points to. */

@@ -65,8 +65,7 @@ static void write_bars(FILE *script, const struct bench_table *table)
 		if (!has_values(table, who))
 			continue;
 		fprintf(script, "%s$who%zu using 2:xtic(1) title '%s' linecolor '%s'", before, who,
-			table->bench->contestants[who].name,
-			bench_colours[who % NR_BENCH_COLOURS]);
+			table->bench->contestants[who].name, bench_colours[who % NR_BENCH_COLOURS]);
 		before = ", ";
 	}
 	fprintf(script, "\n");

@@ -48,11 +48,11 @@ static const struct bench_cell *baseline(const struct bench_table *table, size_t
 	return bench_cell(table, at, who);
 }
 
-/* The first figure beside that of the baseline; NAN without either. */
-static double ratio(const struct bench_table *table, size_t at, size_t who)
+/* A figure beside that of the baseline; NAN without either. */
+static double ratio(const struct bench_table *table, size_t at, size_t who, size_t f)
 {
-	double r = bench_median(bench_cell(table, at, who), 0) /
-		   bench_median(baseline(table, at), 0);
+	double r =
+		bench_median(bench_cell(table, at, who), f) / bench_median(baseline(table, at), f);
 
 	return isfinite(r) ? r : NAN;
 }
@@ -97,23 +97,28 @@ static void print_figure(const struct bench_table *table, const struct bench_cel
 	printf("  %8.*f %-15s", decimals(s.median), s.median, range);
 }
 
+static void print_ratio(double times)
+{
+	if (isnan(times))
+		printf("  %5s", "-");
+	else
+		printf("  %5.*f", decimals(times), times);
+}
+
 static void print_row(const struct bench_table *table, size_t at, size_t who)
 {
 	const struct bench_cell *cell = bench_cell(table, at, who);
-	double times = ratio(table, at, who);
 
 	printf("\n  %-28s", table->bench->contestants[who].name);
 	if (cell->why[0]) {
 		printf("  not measured: %s", cell->why);
 		return;
 	}
-	print_figure(table, cell, 0);
-	if (isnan(times))
-		printf("  %6s", "-");
-	else
-		printf("  %6.*f", decimals(times), times);
-	for (size_t f = 1; f < nr_figures(table); f++)
+	for (size_t f = 0; f < nr_figures(table); f++) {
 		print_figure(table, cell, f);
+		if (table->bench->figures[f].compared)
+			print_ratio(ratio(table, at, who, f));
+	}
 	if (cell->stopped)
 		printf("  stopped early in %u of %u rounds: it took too much memory", cell->stopped,
 		       cell->nr);
@@ -124,10 +129,9 @@ void bench_print_case(const struct bench_table *table, size_t at)
 	const struct bench_figure *figures = table->bench->figures;
 	char title[80];
 
-	printf("\n%-30s  %-24s  %6s", bench_case_title(table, at, title), figures[0].title,
-	       "ratio");
-	for (size_t f = 1; f < nr_figures(table); f++)
-		printf("  %-24s", figures[f].title);
+	printf("\n%-30s", bench_case_title(table, at, title));
+	for (size_t f = 0; f < nr_figures(table); f++)
+		printf("  %-24s%s", figures[f].title, figures[f].compared ? "  ratio" : "");
 	for (size_t who = 0; who < table->bench->nr_contestants; who++) {
 		if (!bench_cell(table, at, who)->skipped)
 			print_row(table, at, who);
@@ -143,8 +147,8 @@ void bench_print_heading(const struct bench_table *table)
 	printf("%s: %s\n"
 	       "threads %lu, readers %lu, size %lu where none is named, rounds %lu of %g s each\n"
 	       "%s\n"
-	       "Figures are median (least-most) of the rounds; \"ratio\" compares the first one with "
-	       "that of\nthe first contestant, which is bma.\n",
+	       "Figures are median (least-most) of the rounds; \"ratio\" compares with the first "
+	       "contestant, bma.\n",
 	       table->bench->name, table->bench->summary, p->threads, p->readers, p->size,
 	       p->rounds, p->seconds, table->bench->explain);
 	fflush(stdout);
@@ -181,10 +185,11 @@ static void print_string(const char *s)
 	putchar('"');
 }
 
-static void print_json_figure(const struct bench_table *table, const struct bench_cell *cell,
-			      size_t f)
+static void print_json_figure(const struct bench_table *table, size_t at, size_t who, size_t f)
 {
 	const struct bench_figure *what = &table->bench->figures[f];
+	const struct bench_cell *cell = bench_cell(table, at, who);
+	double times = ratio(table, at, who, f);
 	int digits = what->decimals;
 	struct summary s;
 
@@ -193,14 +198,17 @@ static void print_json_figure(const struct bench_table *table, const struct benc
 		return;
 	}
 	s = figure(cell, f);
-	printf(",\n     \"%s\": {\"median\": %.*f, \"min\": %.*f, \"max\": %.*f}", what->json, digits,
-	       s.median, digits, s.min, digits, s.max);
+	printf(",\n     \"%s\": {\"median\": %.*f, \"min\": %.*f, \"max\": %.*f, \"ratio\": ",
+	       what->json, digits, s.median, digits, s.min, digits, s.max);
+	if (isnan(times))
+		printf("null}");
+	else
+		printf("%.4f}", times);
 }
 
 static void print_json_result(const struct bench_table *table, size_t at, size_t who)
 {
 	const struct bench_cell *cell = bench_cell(table, at, who);
-	double times = ratio(table, at, who);
 
 	printf("    {\"case\": ");
 	print_string(table->bench->cases[at].name);
@@ -212,13 +220,9 @@ static void print_json_result(const struct bench_table *table, size_t at, size_t
 		printf("}");
 		return;
 	}
-	if (isnan(times))
-		printf(", \"ratio\": null");
-	else
-		printf(", \"ratio\": %.4f", times);
 	printf(", \"stopped_rounds\": %u", cell->stopped);
 	for (size_t f = 0; f < nr_figures(table); f++)
-		print_json_figure(table, cell, f);
+		print_json_figure(table, at, who, f);
 	printf("}");
 }
 

@@ -190,7 +190,7 @@ static ALWAYS_INLINE size_t loop_produce(struct worker *t, alloc_fn *alloc, reti
 		t->channel->slots[(at + i) % CHANNEL_SLOTS] = object;
 	}
 	atomic_store_explicit(&t->channel->added, at + nr, memory_order_release);
-	return 0; /* it counts when it is freed */
+	return nr;
 }
 
 static ALWAYS_INLINE size_t loop_consume(struct worker *t, alloc_fn *alloc, retire_fn *retire)
