@@ -181,7 +181,10 @@ static const struct bench_case cases[] = {
 	{ .name = "after a peak" },
 };
 
-static const struct bench_contestant contestants[] = { FREE_CONTESTANTS };
+static const struct bench_contestant contestants[] = {
+	{ .name = "bma", .program = PROGRAM_SHARED, .how = &source_bma_free },
+	EACH_MALLOC("", &source_malloc),
+};
 
 const struct bench footprint_bench = {
 	.name = "footprint",

@@ -186,8 +186,10 @@ static void draw(FILE *script, const struct bench_table *table)
 const struct bench latency_bench = {
 	.name = "latency",
 	.summary = "percentiles of each call, and of grace periods under load",
-	.explain = "Calls of one thread with 1000 in flight, freed in random order; --threads and "
-		   "--readers are the\nload that grace periods are measured under.",
+	.explain =
+		"Calls of one thread with 1000 in flight, freed in random order; --threads and "
+		"--readers are the\nload that grace periods are measured under.  Some CPUs' clocks go "
+		"in steps of 10 ns and more.",
 	.figures = figures,
 	.nr_figures = ARRAY_SIZE(figures),
 	.cases = cases,

@@ -38,9 +38,9 @@ static void write_data(FILE *script, const struct bench_table *table, size_t who
 		char title[80];
 
 		if (isnan(value) || value <= 0)
-			fprintf(script, "'%s' NaN\n", bench_case_title(table, at, title));
+			fprintf(script, "\"%s\" NaN\n", bench_case_title(table, at, title));
 		else
-			fprintf(script, "'%s' %g\n", bench_case_title(table, at, title),
+			fprintf(script, "\"%s\" %g\n", bench_case_title(table, at, title),
 				value / table->bench->figures[0].unit);
 	}
 	fprintf(script, "EOD\n");

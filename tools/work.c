@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+static const struct timespec moment = { .tv_nsec = 1000000 };
+
 /* The part of a run's time that comes before it. */
 #define WARM_UP 0.2
 
@@ -98,6 +100,7 @@ static void *worker_main(void *arg)
 		complain("a thread cannot be one of the source's");
 		_exit(EXIT_FAILED);
 	}
+	atomic_fetch_add(&t->work->entered, 1);
 	work(t);
 	if (t->role->finish)
 		t->role->finish(t);
@@ -182,7 +185,6 @@ static void look(struct work *work, struct work_sum *sum)
 static void wait_for(struct work *work, double seconds, void (*meanwhile)(struct work *),
 		     struct work_sum *sum)
 {
-	const struct timespec moment = { .tv_nsec = 1000000 };
 	uint64_t start_ns = now_ns();
 
 	while (atomic_load(&work->phase) != WORK_IS_OVER && seconds_since(start_ns) < seconds) {
@@ -222,6 +224,8 @@ static void run_workers(struct work *work, struct worker *workers, size_t nr,
 	*sum = (struct work_sum){ .limbo_peak = NAN, .rss_before = rss_now() };
 	for (size_t i = 0; i < nr; i++)
 		start(&workers[i]);
+	while (atomic_load(&work->entered) < nr)
+		nanosleep(&moment, NULL);
 	wait_for(work, seconds * WARM_UP, meanwhile, sum);
 	cpu = cpu_ns(CLOCK_PROCESS_CPUTIME_ID);
 	/* A worker that has failed must not be told to go on. */

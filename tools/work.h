@@ -77,6 +77,7 @@ struct work {
 	struct histogram *allocs, *retires; /* of the only worker; may be NULL */
 	bool watches_limbo;
 	_Alignas(CACHE_LINE) _Atomic unsigned int phase;
+	_Atomic unsigned int entered; /* workers that are ready for their first step */
 	_Atomic bool failed;
 };
 
