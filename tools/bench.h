@@ -249,6 +249,6 @@ enum exit_code bench_plot(const struct bench_table *table, const char *path);
 /* What pictures of `bma bench` have in common. */
 void bench_plot_style(FILE *script, int width, int height);
 extern const char *const bench_colours[];
-#define NR_BENCH_COLOURS 12
+#define NR_BENCH_COLOURS 20
 
 #endif /* BMA_BENCH_H */

@@ -15,7 +15,7 @@ enum { MOPS, RSS };
 
 static const struct bench_figure figures[] = {
 	[MOPS] = { "Mops/s", "million_objects_per_second", 1, 4, true },
-	[RSS] = { "RSS grew by MiB", "rss_growth_bytes", 1 << 20, 0 },
+	[RSS] = { "RSS grew by MiB", "rss_growth_bytes", 1 << 20, 0, false },
 };
 
 /* Both halves are workers of one role, so that a CPU is shared by neither of a pair. */

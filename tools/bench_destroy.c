@@ -28,8 +28,8 @@ enum { CALLER, UNTIL_BACK, CPU, LEFT };
 static const struct bench_figure figures[] = {
 	[CALLER] = { "caller ms", "caller_ns", 1e6, 0, true },
 	[UNTIL_BACK] = { "until all is back ms", "until_back_ns", 1e6, 0, true },
-	[CPU] = { "CPU ms", "cpu_ns", 1e6, 0 },
-	[LEFT] = { "RSS left MiB", "rss_left_bytes", 1 << 20, 0 },
+	[CPU] = { "CPU ms", "cpu_ns", 1e6, 0, false },
+	[LEFT] = { "RSS left MiB", "rss_left_bytes", 1 << 20, 0, false },
 };
 
 /* A thread that stays inside a read section until it is told to leave. */

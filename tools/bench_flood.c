@@ -26,9 +26,9 @@ enum { MOPS, LIMBO, RSS, GRACE_PERIODS, MREADS };
 static const struct bench_figure figures[] = {
 	[MOPS] = { "Mops/s", "million_pairs_per_second", 1, 4, true },
 	[LIMBO] = { "peak limbo MiB", "peak_limbo_bytes", 1 << 20, 0, true },
-	[RSS] = { "peak RSS MiB", "peak_rss_bytes", 1 << 20, 0 },
-	[GRACE_PERIODS] = { "grace periods", "grace_periods", 1, 0 },
-	[MREADS] = { "Mreads/s", "million_sections_per_second", 1, 4 },
+	[RSS] = { "peak RSS MiB", "peak_rss_bytes", 1 << 20, 0, false },
+	[GRACE_PERIODS] = { "grace periods", "grace_periods", 1, 0, false },
+	[MREADS] = { "Mreads/s", "million_sections_per_second", 1, 4, false },
 };
 
 static enum exit_code run_contestant(const struct bench_run *run)

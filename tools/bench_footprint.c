@@ -23,8 +23,8 @@ enum { RSS, BOOKS, LEFT };
 
 static const struct bench_figure figures[] = {
 	[RSS] = { "RSS KiB", "rss_bytes", 1024, 0, true },
-	[BOOKS] = { "books KiB", "books_bytes", 1024, 0 },
-	[LEFT] = { "left %", "left_percent", 1, 4 },
+	[BOOKS] = { "books KiB", "books_bytes", 1024, 0, false },
+	[LEFT] = { "left %", "left_percent", 1, 4, false },
 };
 
 struct idleness {

@@ -18,12 +18,12 @@ enum { KOPS, MEAN, PEAK, LIMBO, RSS, MREADS, REUSED };
 
 static const struct bench_figure figures[] = {
 	[KOPS] = { "k/s per thread", "kops_per_producer", 1, 4, true },
-	[MEAN] = { "mean MiB", "mean_bytes", 1 << 20, 0 },
+	[MEAN] = { "mean MiB", "mean_bytes", 1 << 20, 0, false },
 	[PEAK] = { "peak MiB", "peak_bytes", 1 << 20, 0, true },
-	[LIMBO] = { "peak limbo MiB", "peak_limbo_bytes", 1 << 20, 0 },
-	[RSS] = { "peak RSS MiB", "peak_rss_bytes", 1 << 20, 0 },
-	[MREADS] = { "Mreads/s", "million_reads_per_second", 1, 4 },
-	[REUSED] = { "reused, ppm", "reused_reads_ppm", 1, 4 },
+	[LIMBO] = { "peak limbo MiB", "peak_limbo_bytes", 1 << 20, 0, false },
+	[RSS] = { "peak RSS MiB", "peak_rss_bytes", 1 << 20, 0, false },
+	[MREADS] = { "Mreads/s", "million_reads_per_second", 1, 4, false },
+	[REUSED] = { "reused, ppm", "reused_reads_ppm", 1, 4, false },
 };
 
 static double per_million(uint64_t part, uint64_t all)

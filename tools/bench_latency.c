@@ -19,9 +19,9 @@ enum { MEDIAN, P99, P999, MOST };
 
 static const struct bench_figure figures[] = {
 	[MEDIAN] = { "p50 ns", "p50_ns", 1, 3, true },
-	[P99] = { "p99 ns", "p99_ns", 1, 3 },
+	[P99] = { "p99 ns", "p99_ns", 1, 3, false },
 	[P999] = { "p99.9 ns", "p999_ns", 1, 3, true },
-	[MOST] = { "max us", "max_ns", 1000, 0 },
+	[MOST] = { "max us", "max_ns", 1000, 0, false },
 };
 
 /* Which call. */
@@ -144,13 +144,15 @@ static const struct histogram *last_histogram(const struct bench_table *table, s
 static void write_panel(FILE *script, const struct bench_table *table, size_t at)
 {
 	const char *before = "plot ";
+	size_t lines = 0; /* bma's is the first */
 
 	fprintf(script, "set title '%s'\n", cases[at].name);
 	for (size_t who = 0; who < ARRAY_SIZE(contestants); who++) {
 		if (!last_histogram(table, at, who))
 			continue;
-		fprintf(script, "%s$h%zu_%zu using 1:2 with steps linewidth 2 linecolor '%s' ",
-			before, at, who, bench_colours[who % NR_BENCH_COLOURS]);
+		fprintf(script, "%s$h%zu_%zu using 1:2 with steps linewidth %d linecolor '%s' ",
+			before, at, who, lines ? 2 : 4, bench_colours[lines % NR_BENCH_COLOURS]);
+		lines++;
 		fprintf(script, "title '%s'", contestants[who].name);
 		before = ", ";
 	}

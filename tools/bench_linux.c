@@ -25,7 +25,7 @@ const struct linux_work linux_map = { .program = "map_changes" };
 #include <time.h>
 
 #include "linux_bpf.h"
-#include "linux_object.h" /* made of linux.bpf.c by the build */
+#include <linux_object.h> /* the build makes it of linux.bpf.c */
 
 struct timing {
 	double ns, cpu_ns, loops;

@@ -17,8 +17,8 @@ enum { NS, CPU_NS, LIMBO, RSS };
 static const struct bench_figure figures[] = {
 	[NS] = { "ns", "ns", 1, 3, true },
 	[CPU_NS] = { "CPU ns", "cpu_ns", 1, 3, true },
-	[LIMBO] = { "peak limbo KiB", "peak_limbo_bytes", 1024, 0 },
-	[RSS] = { "RSS grew by MiB", "rss_growth_bytes", 1 << 20, 0 },
+	[LIMBO] = { "peak limbo KiB", "peak_limbo_bytes", 1024, 0, false },
+	[RSS] = { "RSS grew by MiB", "rss_growth_bytes", 1 << 20, 0, false },
 };
 
 static enum exit_code measure(struct work *work, const struct role *roles, size_t nr_roles)

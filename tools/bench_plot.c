@@ -10,8 +10,9 @@
 #include <math.h>
 
 const char *const bench_colours[NR_BENCH_COLOURS] = {
-	"#0b6e4f", "#3a7ca5", "#e09f3e", "#7b4fa3", "#8a8a8a", "#d1495b",
-	"#1d3557", "#c77dff", "#588157", "#bc6c25", "#5e548e", "#0077b6",
+	"#0b6e4f", "#3a7ca5", "#e09f3e", "#7b4fa3", "#8a8a8a", "#d1495b", "#1d3557",
+	"#c77dff", "#588157", "#bc6c25", "#5e548e", "#0077b6", "#ff7f51", "#2ec4b6",
+	"#9b2226", "#b5c99a", "#f4a3c0", "#4a4e69", "#c9a227", "#a2d2ff",
 };
 
 void bench_plot_style(FILE *script, int width, int height)
@@ -29,14 +30,31 @@ void bench_plot_style(FILE *script, int width, int height)
 		width, height, width, height);
 }
 
+static double value_of(const struct bench_table *table, size_t at, size_t who)
+{
+	const struct bench_cell *cell = bench_cell(table, at, who);
+
+	return cell->skipped ? NAN : bench_median(cell, 0);
+}
+
+static bool is_empty(const struct bench_table *table, size_t at)
+{
+	for (size_t who = 0; who < table->bench->nr_contestants; who++) {
+		if (value_of(table, at, who) > 0)
+			return false;
+	}
+	return true;
+}
+
 static void write_data(FILE *script, const struct bench_table *table, size_t who)
 {
 	fprintf(script, "$who%zu << EOD\n", who);
 	for (size_t at = 0; at < table->bench->nr_cases; at++) {
-		const struct bench_cell *cell = bench_cell(table, at, who);
-		double value = cell->skipped ? NAN : bench_median(cell, 0);
+		double value = value_of(table, at, who);
 		char title[80];
 
+		if (is_empty(table, at))
+			continue;
 		if (isnan(value) || value <= 0)
 			fprintf(script, "\"%s\" NaN\n", bench_case_title(table, at, title));
 		else
@@ -49,9 +67,7 @@ static void write_data(FILE *script, const struct bench_table *table, size_t who
 static bool has_values(const struct bench_table *table, size_t who)
 {
 	for (size_t at = 0; at < table->bench->nr_cases; at++) {
-		const struct bench_cell *cell = bench_cell(table, at, who);
-
-		if (!cell->skipped && bench_median(cell, 0) > 0)
+		if (value_of(table, at, who) > 0)
 			return true;
 	}
 	return false;

@@ -20,7 +20,7 @@ enum { MOPS, CPU_NS, RSS };
 static const struct bench_figure figures[] = {
 	[MOPS] = { "Mops/s", "million_pairs_per_second", 1, 4, true },
 	[CPU_NS] = { "CPU ns", "cpu_ns", 1, 3, true },
-	[RSS] = { "RSS grew by MiB", "rss_growth_bytes", 1 << 20, 0 },
+	[RSS] = { "RSS grew by MiB", "rss_growth_bytes", 1 << 20, 0, false },
 };
 
 /* What a case has more and more of. */

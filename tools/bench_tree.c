@@ -17,7 +17,7 @@ enum { MOPS, CPU_NS, LIMBO, RSS };
 static const struct bench_figure figures[] = {
 	[MOPS] = { "Mops/s", "million_operations_per_second", 1, 4, true },
 	[CPU_NS] = { "CPU ns", "cpu_ns", 1, 3, true },
-	[LIMBO] = { "peak limbo MiB", "peak_limbo_bytes", 1 << 20, 0 },
+	[LIMBO] = { "peak limbo MiB", "peak_limbo_bytes", 1 << 20, 0, false },
 	[RSS] = { "peak RSS MiB", "peak_rss_bytes", 1 << 20, 0, true },
 };
 
