@@ -15,10 +15,11 @@
  *   bench_plot.c     bars of the first figure, for all that draw nothing better
  *
  * The benchmarks, by what they are built on:
- *   work.h           threads that do steps of one source's objects: bench_pair.c, bench_batch.c,
- *                    bench_cross.c, bench_scale.c, bench_latency.c
+ *   work.h           threads that do steps of one source's objects: bench_pair.c (batch too),
+ *                    bench_cross.c, bench_scale.c, bench_latency.c, bench_tree.c
  *   source.h         where those objects come from, and how they are given back
- *   bench_htab.h, bench_flood.h, bench_tree.c, bench_destroy.c, bench_footprint.c: their own threads
+ *   bench_htab.h, bench_flood.h: threads of their own; bench_destroy.c, bench_footprint.c: one
+ *   contestant.h     a hash table's elements, for htab-mem and tree
  *   bench_linux.c    contestants from the kernel
  */
 #ifndef BMA_BENCH_H
@@ -172,7 +173,7 @@ enum exit_code bench_cannot(const struct bench_run *run, const char *format, ...
 enum exit_code bench_fault(const struct bench_run *run, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* --- options ------------------------------------------------------------------------------------ */
+/* --- options ---------------------------------------------------------------------------------- */
 
 #define NOT_GIVEN (~0ul)
 
@@ -191,7 +192,7 @@ void bench_print_options(const struct bench *bench);
 /* What @bench makes of them; it does not look whether it can do that size. */
 struct bench_params bench_params_of(const struct bench *bench, const struct bench_options *options);
 
-/* --- rounds ------------------------------------------------------------------------------------- */
+/* --- rounds ----------------------------------------------------------------------------------- */
 
 struct bench_cell {
 	char why[160]; /* not measured, as; empty: it was */
@@ -234,7 +235,7 @@ enum exit_code bench_worker(const char *fd);
 size_t bench_index(const struct bench *bench);
 const struct bench *bench_by_index(size_t index);
 
-/* --- report ------------------------------------------------------------------------------------- */
+/* --- report ----------------------------------------------------------------------------------- */
 
 void bench_print_list(const struct bench *bench);
 void bench_print_heading(const struct bench_table *table);

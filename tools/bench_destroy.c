@@ -143,7 +143,7 @@ static enum exit_code run_destroy(const struct bench_run *run)
 	return EXIT_OK;
 }
 
-/* --- how each is torn down ---------------------------------------------------------------------- */
+/* --- how each is torn down -------------------------------------------------------------------- */
 
 static void bma_destroy(struct worker *t)
 {

@@ -3,8 +3,8 @@
  * bench_flood_plot.c - limbo over time, as a picture: bma above, malloc below beside bma
  *
  * Of each contestant the last run.  The axis is logarithmic, as contestants are orders of magnitude
- * apart, and the same in both panels; what is less than its lower end, nothing included, is drawn there.  Each point is the
- * most of one part in POINTS of the run.
+ * apart, and the same in both panels; what is less than its lower end, nothing included, is drawn
+ * there.  Each point is the most of one part in POINTS of the run.
  */
 #define _GNU_SOURCE
 #include "bench_flood.h"

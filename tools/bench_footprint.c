@@ -106,7 +106,7 @@ static enum exit_code run_idle(const struct bench_run *run)
 	return EXIT_OK;
 }
 
-/* --- a peak ------------------------------------------------------------------------------------- */
+/* --- a peak ----------------------------------------------------------------------------------- */
 
 /* Objects are linked, so that nothing beside them is needed to find them. */
 static void *make_peak(struct worker *t, size_t bytes)

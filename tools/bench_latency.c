@@ -115,7 +115,7 @@ static const struct bench_case cases[] = {
 
 static const struct bench_contestant contestants[] = { FREE_CONTESTANTS, RCU_CONTESTANTS };
 
-/* --- the picture -------------------------------------------------------------------------------- */
+/* --- the picture ------------------------------------------------------------------------------ */
 
 /* The part of all calls that took longer than so many ns, one named block of data. */
 static void write_data(FILE *script, size_t at, size_t who, const struct histogram *h)

@@ -170,7 +170,7 @@ void bench_print_list(const struct bench *bench)
 		       bench->contestants[i].missing ? bench->contestants[i].missing : "");
 }
 
-/* --- JSON --------------------------------------------------------------------------------------- */
+/* --- JSON ------------------------------------------------------------------------------------- */
 
 /* Messages may hold what a system says; our own words need no escape. */
 static void print_string(const char *s)

@@ -51,7 +51,7 @@ static enum exit_code run_threads(const struct bench_run *run)
 	return measure(&work, &role);
 }
 
-/* --- many caches -------------------------------------------------------------------------------- */
+/* --- many caches ------------------------------------------------------------------------------ */
 
 /* More than the two magazines that a CPU has of a cache hold together. */
 #define TURN 192

@@ -2,9 +2,9 @@
 /*
  * bench_spawn.c - one run in a program of its own
  *
- * malloc can be replaced, and bma be the shared library, only from a program's start.  So the run is
- * written into a file without a name that the new program has as a descriptor, and maps; the result
- * is in there too.
+ * malloc can be replaced, and bma be the shared library, only from a program's start.  So the run
+ * is written into a file without a name that the new program has as a descriptor, and maps; the
+ * result is in there too.
  */
 #define _GNU_SOURCE
 #include "bench.h"

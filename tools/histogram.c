@@ -18,7 +18,7 @@ double histogram_bucket_ns(const struct histogram *h, size_t bucket)
 	return lower_end(bucket) * h->ns_per_tick;
 }
 
-/* Buckets below two times HISTOGRAM_PARTS are one tick wide: that is their value, not its middle. */
+/* A bucket that is one tick wide is that tick. */
 static double middle(size_t bucket)
 {
 	double low = lower_end(bucket);
