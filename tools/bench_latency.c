@@ -55,7 +55,7 @@ static enum exit_code run_calls(const struct bench_run *run)
 	const struct role role = { .step = source->time, .nr = 1 };
 	uint64_t start_ns = now_ns(), start = ticks_before();
 	struct work_sum sum;
-	enum exit_code code = work_run(&work, &role, 1, NULL, &sum);
+	enum exit_code code = work_run(&work, &role, 1, &sum);
 
 	h->ns_per_tick = (double)(now_ns() - start_ns) / (double)(ticks_after() - start);
 	if (code == EXIT_OK)
@@ -83,7 +83,7 @@ static enum exit_code run_grace_periods(const struct bench_run *run)
 		{ .step = synchronize_step, .nr = 1, .reads = true },
 	};
 	struct work_sum sum;
-	enum exit_code code = work_run(&work, roles, ARRAY_SIZE(roles), NULL, &sum);
+	enum exit_code code = work_run(&work, roles, ARRAY_SIZE(roles), &sum);
 
 	run->result->histogram.ns_per_tick = 1;
 	if (code == EXIT_OK)

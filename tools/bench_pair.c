@@ -25,7 +25,7 @@ static enum exit_code measure(struct work *work, const struct role *roles, size_
 {
 	double *values = work->run->result->values;
 	struct work_sum sum;
-	enum exit_code code = work_run(work, roles, nr_roles, NULL, &sum);
+	enum exit_code code = work_run(work, roles, nr_roles, &sum);
 
 	if (code != EXIT_OK)
 		return code;

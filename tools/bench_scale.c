@@ -32,7 +32,7 @@ static enum exit_code measure(struct work *work, const struct role *role)
 {
 	double *values = work->run->result->values;
 	struct work_sum sum;
-	enum exit_code code = work_run(work, role, 1, NULL, &sum);
+	enum exit_code code = work_run(work, role, 1, &sum);
 
 	if (code != EXIT_OK)
 		return code;

@@ -176,7 +176,7 @@ static enum exit_code run_tree(const struct bench_run *run)
 	const struct role role = { .step = tree_step, .nr = run->params.threads };
 	double *values = run->result->values;
 	struct work_sum sum;
-	enum exit_code code = work_run(&work, &role, 1, NULL, &sum);
+	enum exit_code code = work_run(&work, &role, 1, &sum);
 
 	if (code != EXIT_OK)
 		return code;

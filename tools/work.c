@@ -182,16 +182,12 @@ static void look(struct work *work, struct work_sum *sum)
 	}
 }
 
-static void wait_for(struct work *work, double seconds, void (*meanwhile)(struct work *),
-		     struct work_sum *sum)
+static void wait_for(struct work *work, double seconds, struct work_sum *sum)
 {
 	uint64_t start_ns = now_ns();
 
 	while (atomic_load(&work->phase) != WORK_IS_OVER && seconds_since(start_ns) < seconds) {
-		if (meanwhile)
-			meanwhile(work);
-		else
-			nanosleep(&moment, NULL);
+		nanosleep(&moment, NULL);
 		look(work, sum);
 	}
 }
@@ -215,24 +211,29 @@ static void add_up(struct worker *workers, size_t nr, struct work_sum *sum)
 	sum->seconds = (double)(last - first) / 1e9;
 }
 
-static void run_workers(struct work *work, struct worker *workers, size_t nr,
-			void (*meanwhile)(struct work *), struct work_sum *sum)
+/* All threads but this one, whose looks at memory are not the contestant's. */
+static double cpu_of_the_others(void)
+{
+	return (double)(cpu_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_ns(CLOCK_THREAD_CPUTIME_ID)) / 1e9;
+}
+
+static void run_workers(struct work *work, struct worker *workers, size_t nr, struct work_sum *sum)
 {
 	double seconds = work->run->params.seconds;
-	uint64_t cpu;
+	double cpu;
 
 	*sum = (struct work_sum){ .limbo_peak = NAN, .rss_before = rss_now() };
 	for (size_t i = 0; i < nr; i++)
 		start(&workers[i]);
 	while (atomic_load(&work->entered) < nr)
 		nanosleep(&moment, NULL);
-	wait_for(work, seconds * WARM_UP, meanwhile, sum);
-	cpu = cpu_ns(CLOCK_PROCESS_CPUTIME_ID);
+	wait_for(work, seconds * WARM_UP, sum);
+	cpu = cpu_of_the_others();
 	/* A worker that has failed must not be told to go on. */
 	atomic_compare_exchange_strong(&work->phase, &(unsigned int){ WORK_WARMS_UP }, WORK_COUNTS);
-	wait_for(work, seconds, meanwhile, sum);
+	wait_for(work, seconds, sum);
 	atomic_store(&work->phase, WORK_IS_OVER);
-	sum->cpu_seconds = (double)(cpu_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu) / 1e9;
+	sum->cpu_seconds = cpu_of_the_others() - cpu;
 	for (size_t i = 0; i < nr; i++)
 		pthread_join(workers[i].thread, NULL);
 	sum->rss_peak = rss_high_water();
@@ -240,13 +241,13 @@ static void run_workers(struct work *work, struct worker *workers, size_t nr,
 }
 
 static enum exit_code run_open(struct work *work, struct worker *workers, size_t nr,
-			       void (*meanwhile)(struct work *), struct work_sum *sum)
+			       struct work_sum *sum)
 {
 	const struct source *source = work->source;
 
 	if (source->open && !source->open(work))
 		return EXIT_FAILED;
-	run_workers(work, workers, nr, meanwhile, sum);
+	run_workers(work, workers, nr, sum);
 	if (source->close)
 		source->close(work);
 	if (atomic_load(&work->failed))
@@ -258,7 +259,7 @@ static enum exit_code run_open(struct work *work, struct worker *workers, size_t
 }
 
 enum exit_code work_run(struct work *work, const struct role *roles, size_t nr_roles,
-			void (*meanwhile)(struct work *), struct work_sum *sum)
+			struct work_sum *sum)
 {
 	enum exit_code code = EXIT_OK;
 	struct worker *workers;
@@ -276,5 +277,5 @@ enum exit_code work_run(struct work *work, const struct role *roles, size_t nr_r
 	if (!workers || code != EXIT_OK)
 		return bench_fault(work->run, "no memory for the threads");
 	/* The process ends with the run, so nothing of this is freed. */
-	return run_open(work, workers, nr, meanwhile, sum);
+	return run_open(work, workers, nr, sum);
 }

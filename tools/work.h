@@ -93,11 +93,10 @@ struct work_sum {
 
 /*
  * Run the threads of @roles on @work, which has its source and run.  The source is opened before
- * and closed after.  @meanwhile(@work), if not NULL, is called again and again by the calling
- * thread.
+ * and closed after.
  */
 enum exit_code work_run(struct work *work, const struct role *roles, size_t nr_roles,
-			void (*meanwhile)(struct work *work), struct work_sum *sum);
+			struct work_sum *sum);
 
 /* Something is wrong, and is said once: everybody go home. */
 void work_fault(struct work *work, const char *what);
