@@ -61,6 +61,7 @@ static enum exit_code run_cross(const struct bench_run *run)
 		return bench_fault(run, "no memory for a queue");
 	memset(work.channels, 0, bytes);
 	code = work_run(&work, &role, 1, &sum);
+	free(work.channels);
 	if (code != EXIT_OK)
 		return code;
 	/* Both halves count each object. */

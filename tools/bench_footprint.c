@@ -83,11 +83,11 @@ static bool make_all(struct bpf_mem_alloc *all, const struct bench_run *run)
 
 static enum exit_code run_idle(const struct bench_run *run)
 {
-	static struct bpf_mem_alloc first;
-	struct bpf_mem_alloc *all = calloc(run->at->n, sizeof(*all));
+	static struct bpf_mem_alloc first, *all;
 	double *values = run->result->values, nr = (double)run->at->n;
 	uint64_t rss, its_books;
 
+	all = calloc(run->at->n, sizeof(*all));
 	/* Its own pages must not count: they are the user's. */
 	for (unsigned long i = 0; all && i < run->at->n; i++)
 		*(volatile char *)&all[i] = 0;

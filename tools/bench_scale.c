@@ -76,6 +76,7 @@ static void caches_close(struct work *work)
 {
 	for (unsigned long i = 0; i < work->run->at->n; i++)
 		bpf_mem_alloc_destroy(&caches[i]);
+	free(caches);
 }
 
 static size_t caches_step(struct worker *t)

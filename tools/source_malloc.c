@@ -40,7 +40,13 @@ static bool array_enter(struct worker *t)
 
 	for (; memory && array.nr < ARRAY_OBJECTS; array.nr++)
 		array.objects[array.nr] = memory + array.nr * stride;
+	t->own = memory;
 	return memory;
+}
+
+static void array_leave(struct worker *t)
+{
+	free(t->own);
 }
 
 static ALWAYS_INLINE void *array_alloc(struct worker *t)
@@ -59,5 +65,6 @@ DEFINE_LOOPS(array, array_alloc, array_free)
 
 const struct source source_array = {
 	.enter = array_enter,
+	.leave = array_leave,
 	LOOPS(array, array_alloc, array_free),
 };

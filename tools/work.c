@@ -123,6 +123,15 @@ static void shuffle(uint32_t *order, size_t nr)
 	}
 }
 
+static void free_workers(struct worker *workers, size_t nr)
+{
+	for (size_t i = 0; workers && i < nr; i++) {
+		free(workers[i].objects);
+		free(workers[i].order);
+	}
+	free(workers);
+}
+
 static bool make_worker(struct worker *t, struct work *work, const struct role *role,
 			unsigned int id)
 {
@@ -274,8 +283,10 @@ enum exit_code work_run(struct work *work, const struct role *roles, size_t nr_r
 				code = EXIT_FAILED;
 		}
 	}
-	if (!workers || code != EXIT_OK)
-		return bench_fault(work->run, "no memory for the threads");
-	/* The process ends with the run, so nothing of this is freed. */
-	return run_open(work, workers, nr, sum);
+	if (workers && code == EXIT_OK)
+		code = run_open(work, workers, nr, sum);
+	else
+		code = bench_fault(work->run, "no memory for the threads");
+	free_workers(workers, i);
+	return code;
 }
