@@ -39,6 +39,17 @@ enum option_index {
 	OPTION_HELP,
 };
 
+/* What Linux's `bench htab-mem` calls them, and flood called them first. */
+static const struct {
+	const char *name;
+	enum option_index is;
+} synonyms[] = {
+	{ "use-case", OPTION_CASE },
+	{ "producers", OPTION_THREADS },
+	{ "updaters", OPTION_THREADS },
+	{ "value-size", OPTION_SIZE },
+};
+
 /* Larger ones malloc may map one by one, which is another benchmark. */
 #define MAX_SIZE 65536
 
@@ -120,11 +131,17 @@ static void make_getopt_table(struct option *options)
 			.has_arg = table[i].argument ? required_argument : no_argument,
 			.val = (int)i,
 		};
+	for (size_t i = 0; i < ARRAY_SIZE(synonyms); i++)
+		options[ARRAY_SIZE(table) + i] = (struct option){
+			.name = synonyms[i].name,
+			.has_arg = required_argument,
+			.val = synonyms[i].is,
+		};
 }
 
 enum exit_code bench_parse(struct bench_options *o, int argc, char **argv)
 {
-	struct option options[ARRAY_SIZE(table) + 1] = { 0 };
+	struct option options[ARRAY_SIZE(table) + ARRAY_SIZE(synonyms) + 1] = { 0 };
 	int option;
 
 	*o = (struct bench_options){
