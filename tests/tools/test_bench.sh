@@ -152,7 +152,7 @@ refuses pair --size 65537
 refuses htab-mem --size 7
 refuses pair --case 'no such case'
 refuses pair word
-refuses pair --producers 2
+refuses pair --wrong 2
 refuses --worker nonsense
 
 is_png() {
