@@ -106,9 +106,7 @@ static void read_option(const char *text, struct options *o)
 
 	if (is_end(text))
 		return;
-	if (value && bytes_at(value, &o->quarantine))
-		o->mode |= BMA_DEBUG_ON;
-	else if (*text == '1' && is_end(text + 1))
+	if ((value && bytes_at(value, &o->quarantine)) || (*text == '1' && is_end(text + 1)))
 		o->mode |= BMA_DEBUG_ON;
 	else if (*text == '0' && is_end(text + 1))
 		o->mode &= ~BMA_DEBUG_ON;

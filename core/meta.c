@@ -166,7 +166,7 @@ static char *chunk_publish(struct bma_meta *meta, struct bma_meta_chunk *chunk)
 	chunk->nr = nr;
 	port_store(&meta->chunk[nr], chunk, release);
 	for (i = CHUNK_PAGES - 1; i > 1; i--)
-		push_cold(meta, (char *)chunk + i * PORT_META_PAGE);
+		push_cold(meta, (char *)chunk + (size_t)i * PORT_META_PAGE);
 	port_add(&meta->nr_pages, 1, relaxed);
 	return (char *)chunk + PORT_META_PAGE;
 }

@@ -65,7 +65,7 @@ static size_t pages_bytes(const struct bpf_mem_cache *c)
 static unsigned int desc_class(const struct bpf_mem_cache *c)
 {
 	return bma_meta_class(sizeof(struct bma_span) +
-			      BMA_NR_MAPS * c->map_words * sizeof(bma_word_t));
+			      sizeof(bma_word_t) * BMA_NR_MAPS * c->map_words);
 }
 
 static void relist(struct bpf_mem_cache *c, struct bma_span *span)

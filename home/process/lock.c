@@ -90,5 +90,5 @@ void home_lock_forked(struct home_lock *lock, bool ours)
 	lock->mutex = fresh.mutex;
 	/* Nobody else is there: it is to be had, and the order of locks does not matter. */
 	for (i = 0; i < lock->depth; i++)
-		pthread_mutex_trylock(&lock->mutex);
+		(void)pthread_mutex_trylock(&lock->mutex);
 }
