@@ -241,13 +241,13 @@ static void report_obj(struct bpf_mem_cache *c, const void *obj, const char *wha
 	report(&m, by);
 }
 
-/* @ptr lies in a span: of which object, and what became of that? */
+/* @ptr lies in a span: of which object, and what became of that?  @ma is NULL: it may be any's. */
 static void tell_whose(struct bma_misuse *m, struct bpf_mem_cache *c,
 		       const struct bpf_mem_alloc *ma)
 {
 	uintptr_t at = (uintptr_t)m->ptr & c->span_mask;
 	const char *obj = (const char *)m->ptr - at % c->size;
-	bool ours = (uintptr_t)c - (uintptr_t)ma->caches < ma->bytes_caches;
+	bool ours = !ma || (uintptr_t)c - (uintptr_t)ma->caches < ma->bytes_caches;
 	struct bma_record *r;
 
 	if (at / c->size >= c->nr_objs)
@@ -257,7 +257,7 @@ static void tell_whose(struct bma_misuse *m, struct bpf_mem_cache *c,
 	m->what = !ours	       ? "an object of another allocator" :
 		  at % c->size ? "a pointer into an object, not to its beginning" :
 				 m->what;
-	if (!ours)
+	if (!ma || !ours)
 		m->allocator = c->group->allocator;
 	r = record_of(c, obj);
 	if (r)
@@ -268,7 +268,6 @@ static void tell_whose(struct bma_misuse *m, struct bpf_mem_cache *c,
 void bma_complain(struct bma_caller by, const char *what, const void *ptr,
 		  const struct bpf_mem_alloc *ma)
 {
-	static const struct bpf_mem_alloc none;
 	bool destroyed = ma && ma->caches == &bma_no_cache;
 	struct bpf_mem_cache *c = destroyed || ptr == ma ? NULL : bma_pagemap_cache(ptr);
 	struct bma_misuse m = { .what = destroyed ? "the allocator was destroyed" : what };
@@ -283,7 +282,7 @@ void bma_complain(struct bma_caller by, const char *what, const void *ptr,
 	if (ma && ma->group)
 		name_allocator(&m, ma->group);
 	if (c)
-		tell_whose(&m, c, ma ? ma : &none);
+		tell_whose(&m, c, ma);
 	report(&m, by);
 }
 

@@ -66,38 +66,6 @@ static const struct bma_misuse *said(const char *func, const char *what, const v
 	return m;
 }
 
-/* --- options ------------------------------------------------------------------------------------- */
-
-static void is_read(const char *text, bool by_itself, uint32_t mode, uint64_t bytes,
-		    unsigned int odd)
-{
-	unit_begin();
-	script_debug(text, by_itself);
-	bma_debug_init();
-	bma_debug_init();
-	assert_int_equal(port_load(&bma_world.debug.mode, relaxed), mode | BMA_DEBUG_READ);
-	assert_int_equal(port_load(&bma_world.debug.quarantine, relaxed), bytes);
-	assert_int_equal(script_nr_reports(), odd);
-}
-
-static void options_are_read(void)
-{
-	is_read(NULL, false, 0, 0, 0);
-	is_read(NULL, true, BMA_DEBUG_ON, 0, 0);
-	is_read("", false, 0, 0, 0);
-	is_read("1", false, BMA_DEBUG_ON, 0, 0);
-	is_read("0", true, 0, 0, 0);
-	is_read("abort", false, BMA_DEBUG_ON | BMA_DEBUG_ABORT, 0, 0);
-	is_read("quarantine=7", false, BMA_DEBUG_ON, 7, 0);
-	is_read("quarantine=3K", false, BMA_DEBUG_ON, 3 << 10, 0);
-	is_read("abort,quarantine=16M", false, BMA_DEBUG_ON | BMA_DEBUG_ABORT, 16 << 20, 0);
-	is_read("quarantine=2G,1", false, BMA_DEBUG_ON, 2ull << 30, 0);
-	is_read("nonsense", false, 0, 0, 1);
-	is_read("11,,abortx,quarantine=,1", false, BMA_DEBUG_ON, 0, 1);
-	is_read("quarantine=1Mx", false, 0, 1 << 20, 1);
-	unit_begin();
-}
-
 static void off_is_off(void)
 {
 	void *obj;
@@ -334,6 +302,48 @@ static void pointers_into_objects_are_told(void)
 	assert_int_equal(m->size, SIZE);
 	assert_true(m->alloc.site && m->fatal);
 	bpf_mem_free(ma, obj);
+}
+
+/* A call that names no allocator: the object's own is told. */
+static void raw_pointers_into_objects_are_told(void)
+{
+	const struct bma_misuse *m;
+	char *obj;
+
+	begin("1");
+	obj = get();
+	bpf_mem_cache_raw_free(obj + 5);
+	m = said("bpf_mem_cache_raw_free", "into an object", obj + 5);
+	assert_int_equal(m->offset, 5);
+	assert_int_equal(m->size, SIZE);
+	bpf_mem_free(ma, obj);
+}
+
+/* What is left of a span's memory belongs to no object. */
+static void what_is_behind_the_objects_is_told(void)
+{
+	const struct bma_misuse *m;
+	struct bpf_mem_cache *c;
+	char *obj, *end;
+
+	script_debug("1", false);
+	ma = unit_ma(88, false);
+	c = ma->caches;
+	assert_true(c->nr_objs * c->size < c->span_bytes);
+	obj = bpf_mem_cache_alloc(ma);
+	end = (char *)((uintptr_t)obj & ~(uintptr_t)c->span_mask) + c->nr_objs * c->size;
+	bpf_mem_free(ma, end);
+	m = said("bpf_mem_free", "no object", end);
+	assert_true(m->offset == BMA_NO_OFFSET && !m->alloc.func);
+	bpf_mem_free(ma, obj);
+}
+
+static void several_sizes_are_no_size(void)
+{
+	script_debug("1", false);
+	ma = unit_ma(0, false);
+	bpf_mem_free(ma, held);
+	assert_int_equal(said("bpf_mem_free", "no object", held)->size, 0);
 }
 
 static void others_objects_are_told(void)
@@ -665,7 +675,6 @@ static void all_bears_interruption(void)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		UNIT_TEST(options_are_read),
 		UNIT_TEST(off_is_off),
 		UNIT_TEST(nobodys_objects_are_poisoned),
 		UNIT_TEST(what_a_reader_may_have_is_left_alone),
@@ -675,6 +684,9 @@ int main(void)
 		UNIT_TEST(a_double_free_is_found),
 		UNIT_TEST(what_was_not_allocated_is_not_freed),
 		UNIT_TEST(pointers_into_objects_are_told),
+		UNIT_TEST(raw_pointers_into_objects_are_told),
+		UNIT_TEST(what_is_behind_the_objects_is_told),
+		UNIT_TEST(several_sizes_are_no_size),
 		UNIT_TEST(others_objects_are_told),
 		UNIT_TEST(foreign_pointers_are_told),
 		UNIT_TEST(use_after_destroy_is_told),

@@ -415,6 +415,26 @@ static void what_others_had_is_not_called_lost(void)
 	begin();
 }
 
+/* Also what lies, without a cookie, in magazines that are not full. */
+static void what_is_in_limbo_is_counted_again(void)
+{
+	struct bpf_mem_cache *c;
+	struct bma_magazine *m;
+
+	begin();
+	ma = unit_ma(1024, false);
+	c = ma->caches;
+	m = bma_magazine_new();
+	bma_magazine_push(c, m, bpf_mem_cache_alloc(ma));
+	by_rcu_put(c, m);
+	assert_int_equal(port_load(&c->nr_limbo, relaxed), 1);
+	/* As its thread left it: put, and not yet counted. */
+	port_store(&c->nr_limbo, 0, relaxed);
+	fork_as(CHILD);
+	assert_int_equal(port_load(&c->nr_limbo, relaxed), 1);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -427,6 +447,7 @@ int main(void)
 		UNIT_TEST(a_callback_may_be_half_queued),
 		UNIT_TEST(one_under_way_is_run_again),
 		UNIT_TEST(what_others_had_is_not_called_lost),
+		UNIT_TEST(what_is_in_limbo_is_counted_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
