@@ -54,9 +54,7 @@ void bma_adopt(void)
 
 static struct bpf_mem_cache *cache_of_slot(struct bma_group *g, uint32_t slot)
 {
-	uint32_t first = g->nr_slots - g->nr_caches;
-
-	return slot < first ? NULL : &g->caches[slot - first];
+	return &g->caches[slot - (g->nr_slots - g->nr_caches)];
 }
 
 static bma_obj_t *top_of(struct bma_slot *slot, enum bma_top which)
