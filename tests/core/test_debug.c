@@ -222,6 +222,20 @@ static void every_copy_is_poisoned(void)
 
 /* --- misuse --------------------------------------------------------------------------------------- */
 
+static void who_may_sleep_gets_a_record(void)
+{
+	void *obj;
+
+	begin("1");
+	/* The first try finds nothing. */
+	script_fail(SCRIPT_PAGES_ALLOC, 1, 1);
+	obj = bpf_mem_cache_alloc_flags(ma, GFP_KERNEL);
+	assert_true(script_is_out(obj, STRIDE));
+	bpf_mem_free(ma, obj);
+	bpf_mem_free(ma, obj);
+	said("bpf_mem_free", "freed already", obj);
+}
+
 static void raw_free(struct bpf_mem_alloc *unused, void *obj)
 {
 	(void)unused;
@@ -525,6 +539,26 @@ static void no_memory_empties_the_quarantine(void)
 	script_fail(SCRIPT_PAGES_ALLOC, 1, 0);
 }
 
+/* As it is just after a generation has become the old one. */
+static void no_memory_empties_an_old_generation(void)
+{
+	void *obj[8];
+	unsigned int i;
+
+	begin("quarantine=128");
+	for (i = 0; i < 8; i++)
+		obj[i] = get();
+	for (i = 0; i < 8; i++)
+		free_and_ripen(obj[i], i);
+	assert_false(bma_stack_first(&ma->caches->young));
+	assert_true(bma_stack_first(&ma->caches->old));
+	script_fail(SCRIPT_PAGES_ALLOC, 1, SCRIPT_EVER);
+	while (bpf_mem_cache_alloc(ma))
+		unit.lost++;
+	assert_int_equal(unit_stats(ma).objs_waiting_rcu, 0);
+	script_fail(SCRIPT_PAGES_ALLOC, 1, 0);
+}
+
 static void teardown_takes_the_quarantine(void)
 {
 	void *obj[NR];
@@ -681,6 +715,7 @@ int main(void)
 		UNIT_TEST(what_is_ripe_is_poisoned),
 		UNIT_TEST(a_destructor_finds_what_was_there),
 		UNIT_TEST(every_copy_is_poisoned),
+		UNIT_TEST(who_may_sleep_gets_a_record),
 		UNIT_TEST(a_double_free_is_found),
 		UNIT_TEST(what_was_not_allocated_is_not_freed),
 		UNIT_TEST(pointers_into_objects_are_told),
@@ -697,6 +732,7 @@ int main(void)
 		UNIT_TEST(leaks_are_listed),
 		UNIT_TEST(an_object_stays_between_one_and_two_generations),
 		UNIT_TEST(no_memory_empties_the_quarantine),
+		UNIT_TEST(no_memory_empties_an_old_generation),
 		UNIT_TEST(teardown_takes_the_quarantine),
 		UNIT_TEST(no_records_no_span),
 		UNIT_TEST(free_with_no_memory_defers),

@@ -169,6 +169,35 @@ static void check_burial(void)
 	end();
 }
 
+/* A record that was a dead thread's is taken, and a new thread of the child needs one, too. */
+static void prepare_dead(void)
+{
+	begin();
+	script_thread(OTHER);
+	bpf_rcu_read_lock();
+	bpf_rcu_read_unlock();
+	script_thread(1);
+	script_thread_dies(OTHER);
+}
+
+static void check_both_inside(void)
+{
+	assert_true(bpf_rcu_read_lock_held());
+	assert_int_equal(owner(bpf_rcu_this_reader_), CHILD);
+	bpf_rcu_read_unlock();
+	check_burial();
+}
+
+static void a_record_is_taken_once(void)
+{
+	struct unit_scene scene = { .prepare = prepare_dead,
+				    .run = run_first_section,
+				    .nested = fork_and_read,
+				    .check = check_both_inside };
+
+	assert_true(unit_explore(&scene) > 5);
+}
+
 static void a_burial_goes_on(void)
 {
 	struct unit_scene scene = { .prepare = prepare_burial,
@@ -400,16 +429,18 @@ static void what_others_had_is_not_called_lost(void)
 {
 	unsigned int i;
 
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < 4; i++) {
 		unit_begin();
 		begin();
+		script_debug(i & 2 ? "1" : "0", false);
 		prepare(0);
-		if (i)
+		if (i & 1)
 			fork_as(CHILD);
 		bpf_mem_alloc_destroy(ma);
 		while (bma_reclaim())
 			unit_pass(1);
-		assert_int_equal(script_nr_reports(), i ? 0 : 1);
+		assert_int_equal(script_nr_reports(), i & 1 ? 0 : 1);
+		assert_int_equal(script_nr_misuses() > 0, i == 2);
 	}
 	unit_begin();
 	begin();
@@ -442,6 +473,7 @@ int main(void)
 		UNIT_TEST(ones_own_section_goes_on),
 		UNIT_TEST(nor_is_it_lost_without_a_word),
 		UNIT_TEST(a_first_section_goes_on),
+		UNIT_TEST(a_record_is_taken_once),
 		UNIT_TEST(a_burial_goes_on),
 		UNIT_TEST(a_call_may_be_left_anywhere),
 		UNIT_TEST(a_callback_may_be_half_queued),
