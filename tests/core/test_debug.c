@@ -98,14 +98,17 @@ static void nobodys_objects_are_poisoned(void)
 
 static void a_free_under_a_reader_of(unsigned int which)
 {
-	char *obj;
+	char *obj, *later;
 
 	unit_begin();
 	begin_own("1");
 	obj = get();
+	later = get();
 	script_hold(script_gp(which), true);
 	bpf_mem_cache_free(ma, obj);
+	bpf_mem_cache_free_rcu(ma, later);
 	assert_as_freed(obj);
+	assert_as_freed(later);
 	assert_ptr_equal(bpf_mem_cache_alloc(ma), obj);
 	assert_true(unit_all(obj, SIZE, 'u'));
 	script_hold(script_gp(which), false);
