@@ -16,7 +16,8 @@ all: build/build.ninja
 help:
 	@echo 'make            build/libbma.so, build/libbma.a and build/bma'
 	@echo 'make demo       count words with N threads, with bma and with malloc (FILES="..." for your own)'
-	@echo 'make check      every test, also under sanitizers, valgrind and qemu for aarch64, and the rules of the house'
+	@echo 'make check      every test, also under sanitizers, with random delays, under valgrind and'
+	@echo '                qemu for aarch64, and the rules of the house'
 	@echo '                (BMA_TEST_LONG=1 for the long runs too, which take many minutes)'
 	@echo 'make torture    bma torture in every way for TIME seconds (600), then the long forms of the tests'
 	@echo 'make torture-fail  break the library in several ways, and see that torture finds each'
