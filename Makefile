@@ -7,7 +7,7 @@ PYTHON ?= python3
 SETUP ?=
 # For `make demo`: the files whose words are counted; without any, the licence texts of Debian.
 FILES ?=
-# For `make torture`: seconds.
+# For `make torture` and `make fuzz`: seconds.
 TIME ?= 600
 
 all: build/build.ninja
@@ -23,6 +23,7 @@ help:
 	@echo 'make torture-fail  break the library in several ways, and see that torture finds each'
 	@echo 'make proof      every interleaving of small scenes, up to bounds, and a table; minutes to hours'
 	@echo 'make model-fail that each barrier that is removed is missed by the model checker'
+	@echo 'make fuzz       sequences of calls against a model, for TIME seconds (600); what it finds is in build-fuzz/'
 	@echo 'make install    put it in place (DESTDIR=..., and SETUP="--prefix=..." at the first make)'
 	@echo 'make format     have clang-format lay out every .c and .h'
 	@echo 'make clean      remove every build directory'
@@ -58,6 +59,15 @@ model-fail:
 	@sh scripts/deps build demo check proof
 	@$(PYTHON) scripts/proof --twins
 
+# It begins with the sequences that are kept, and writes new ones beside them, not into them.
+fuzz:
+	@sh scripts/deps build demo check
+	@test -f build-fuzz/build.ninja || CC=clang meson setup -Dfuzz=true build-fuzz >/dev/null
+	@ninja -C build-fuzz --quiet fuzz
+	@mkdir -p build-fuzz/found
+	build-fuzz/fuzz -max_len=800 -len_control=0 -max_total_time=$(TIME) -print_final_stats=1 \
+		-artifact_prefix=build-fuzz/ build-fuzz/found tests/fuzz/corpus
+
 # Programs linked with the new library find it at once where it is in the linker's path.
 install: all
 	@DESTDIR='$(DESTDIR)' meson install -C build --no-rebuild --quiet
@@ -69,4 +79,4 @@ format:
 clean:
 	rm -rf build build-*
 
-.PHONY: all help demo check proof model-fail torture torture-fail install format clean
+.PHONY: all help demo check proof model-fail torture torture-fail fuzz install format clean
