@@ -40,14 +40,14 @@ __attribute__((constructor)) static void choose(void)
 {
 	if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) &&
 	    membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
-		bpf_rcu_readers_fence_ = false;
+		__atomic_store_n(&bpf_rcu_readers_fence_, false, __ATOMIC_RELAXED);
 }
 
 bool port_readers_fence(void)
 {
 	static _Atomic bool reported;
 
-	if (bpf_rcu_readers_fence_) {
+	if (__atomic_load_n(&bpf_rcu_readers_fence_, __ATOMIC_RELAXED)) {
 		port_barrier_full();
 		return true;
 	}

@@ -61,7 +61,7 @@ struct bpf_rcu_reader_ *bpf_rcu_reader_new_(void);
 /* Barrier READER: see core/rcu.c. */
 static inline void bpf_rcu_reader_barrier_(void)
 {
-	if (__builtin_expect(bpf_rcu_readers_fence_, 0))
+	if (__builtin_expect(__atomic_load_n(&bpf_rcu_readers_fence_, __ATOMIC_RELAXED), 0))
 		BPF_RCU_FENCE_();
 	else
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
