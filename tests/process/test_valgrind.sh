@@ -25,9 +25,9 @@ is() {
 	fi
 }
 
-${CC:-cc} -g -I"$SRC/include" "$SRC/tests/process/use_after_free.c" \
+${CC:-cc} -gdwarf-4 -I"$SRC/include" "$SRC/tests/process/use_after_free.c" \
 	-o "$tmp/prog" "$LIB" -lurcu-bp -pthread >"$tmp/out" 2>&1 || { cat "$tmp/out"; exit 1; }
-${CC:-cc} -g -I"$SRC/include" "$SRC/examples/fixed_size.c" \
+${CC:-cc} -gdwarf-4 -I"$SRC/include" "$SRC/examples/fixed_size.c" \
 	-o "$tmp/example" "$LIB" -lurcu -lurcu-bp -lurcu-memb -pthread >"$tmp/out" 2>&1 || { cat "$tmp/out"; exit 1; }
 
 line() {
