@@ -299,25 +299,25 @@ static void end_anywhere(bool asynchronous, bool blocks, unsigned long n)
 
 static void test_cancel_asynchronous(void **state)
 {
-	(void)state;
 	if (TEST_TSAN)
 		skip_because("TSan does not follow a thread that ends anywhere");
+	assert_int_equal(begin(state), 0);
 	end_anywhere(true, false, turns(400, 20000));
 }
 
 static void test_exit_in_handler(void **state)
 {
-	(void)state;
 	if (TEST_TSAN)
 		skip_because("TSan does not follow a thread that ends anywhere");
+	assert_int_equal(begin(state), 0);
 	end_anywhere(false, false, turns(400, 20000));
 }
 
 static void test_exit_in_blocking_call(void **state)
 {
-	(void)state;
 	if (TEST_TSAN)
 		skip_because("TSan does not follow a thread that ends anywhere");
+	assert_int_equal(begin(state), 0);
 	end_anywhere(false, true, turns(400, 20000));
 }
 
@@ -326,11 +326,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_short_lives, begin, check_nothing_left),
 		cmocka_unit_test_setup_teardown(test_cancel_deferred, begin, check_nothing_left),
-		cmocka_unit_test_setup_teardown(test_cancel_asynchronous, begin,
-						check_nothing_left),
-		cmocka_unit_test_setup_teardown(test_exit_in_handler, begin, check_nothing_left),
-		cmocka_unit_test_setup_teardown(test_exit_in_blocking_call, begin,
-						check_nothing_left),
+		cmocka_unit_test_teardown(test_cancel_asynchronous, check_nothing_left),
+		cmocka_unit_test_teardown(test_exit_in_handler, check_nothing_left),
+		cmocka_unit_test_teardown(test_exit_in_blocking_call, check_nothing_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
