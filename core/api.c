@@ -73,13 +73,20 @@ static void *refill(struct bpf_mem_cache *c)
 	return NULL;
 }
 
-static void *alloc_slow(struct bpf_mem_cache *c, size_t bytes, struct bma_caller by)
+/* @fill: what to do where the CPU has no object. */
+static void *alloc_by(struct bpf_mem_cache *c, size_t bytes, struct bma_caller by,
+		      void *(*fill)(struct bpf_mem_cache *c))
 {
-	void *obj = bma_debugging() ? bma_debug_alloc(c, bytes, by, refill) : refill(c);
+	void *obj = bma_debugging() ? bma_debug_alloc(c, bytes, by, fill) : fill(c);
 
 	if (bma_unlikely(!obj))
 		port_add(&c->nr_refusals, 1, relaxed);
 	return obj;
+}
+
+static void *alloc_slow(struct bpf_mem_cache *c, size_t bytes, struct bma_caller by)
+{
+	return alloc_by(c, bytes, by, refill);
 }
 
 /*
@@ -135,16 +142,6 @@ static void *refill_wait(struct bpf_mem_cache *c)
 	return obj;
 }
 
-static void *alloc_wait(struct bpf_mem_cache *c, struct bma_caller by)
-{
-	void *obj = bma_debugging() ? bma_debug_alloc(c, c->user_size, by, refill_wait) :
-				      refill_wait(c);
-
-	if (bma_unlikely(!obj))
-		port_add(&c->nr_refusals, 1, relaxed);
-	return obj;
-}
-
 /* The cache of a fixed-size allocator, or NULL. */
 static struct bpf_mem_cache *only_cache(struct bpf_mem_alloc *ma, struct bma_caller by)
 {
@@ -167,7 +164,7 @@ static void *cache_alloc_wait(struct bpf_mem_alloc *ma, struct bma_caller by)
 {
 	struct bpf_mem_cache *c = only_cache(ma, by);
 
-	return bma_likely(c) ? alloc_wait(c, by) : NULL;
+	return bma_likely(c) ? alloc_by(c, c->user_size, by, refill_wait) : NULL;
 }
 
 static void *sized_alloc_slow(struct bpf_mem_alloc *ma, size_t size, struct bma_caller by)

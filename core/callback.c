@@ -20,14 +20,9 @@
  */
 #include "bma.h"
 
-static struct bma_gp *const gps[] = {
-	[BPF_RCU_NORMAL_] = &bma_rcu,
-	[BPF_RCU_TRACE_] = &bma_trace,
-};
-
 static struct bma_gp *gp_of(const struct bma_callbacks *cb)
 {
-	return gps[cb - bma_world.callbacks];
+	return bma_gp_nth((unsigned int)(cb - bma_world.callbacks));
 }
 
 static void queue(struct bma_callbacks *cb, struct bpf_rcu_head *head,

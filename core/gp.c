@@ -203,9 +203,12 @@ bool bma_gp_wait(struct bma_gp *gp, uint64_t number)
 /* All domains, our own first; NULL behind the last. */
 struct bma_gp *bma_gp_nth(unsigned int n)
 {
-	static struct bma_gp *const own[] = { &bma_rcu, &bma_trace };
+	static struct bma_gp *const own[BPF_RCU_DOMAINS_] = {
+		[BPF_RCU_NORMAL_] = &bma_rcu,
+		[BPF_RCU_TRACE_] = &bma_trace,
+	};
 
-	return n < 2 ? own[n] : port_gp_driven(n - 2);
+	return n < BPF_RCU_DOMAINS_ ? own[n] : port_gp_driven(n - BPF_RCU_DOMAINS_);
 }
 
 uint32_t bma_gp_holder(struct bma_gp *gp)

@@ -215,6 +215,14 @@ static int init(struct bpf_mem_alloc *ma, int size, bool percpu, struct bma_gp *
 	return 0;
 }
 
+/* Each init, whether it succeeds or not. */
+static void begin(struct bpf_mem_alloc *ma)
+{
+	*ma = (struct bpf_mem_alloc){ 0 };
+	port_init();
+	bma_debug_init();
+}
+
 static int check(int size, bool percpu)
 {
 	if (size < 0 || (percpu && !size))
@@ -226,9 +234,7 @@ int bpf_mem_alloc_init(struct bpf_mem_alloc *ma, int size, bool percpu)
 {
 	int err = check(size, percpu);
 
-	*ma = (struct bpf_mem_alloc){ 0 };
-	port_init();
-	bma_debug_init();
+	begin(ma);
 	return err ? err : init(ma, size, percpu, &bma_rcu);
 }
 
@@ -237,9 +243,7 @@ int bpf_mem_alloc_init_flavor(struct bpf_mem_alloc *ma, int size, bool percpu,
 {
 	int err = flavor ? check(size, percpu) : -PORT_EINVAL;
 
-	*ma = (struct bpf_mem_alloc){ 0 };
-	port_init();
-	bma_debug_init();
+	begin(ma);
 	return err ? err : init(ma, size, percpu, port_gp_of_flavor(flavor));
 }
 
@@ -248,9 +252,7 @@ int bpf_mem_alloc_percpu_init(struct bpf_mem_alloc *ma, struct obj_cgroup *objcg
 	int err;
 	unsigned int i;
 
-	*ma = (struct bpf_mem_alloc){ 0 };
-	port_init();
-	bma_debug_init();
+	begin(ma);
 	err = init(ma, 0, true, &bma_rcu);
 	if (err)
 		return err;

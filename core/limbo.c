@@ -150,9 +150,9 @@ bool bma_limbo_ripen(struct bpf_mem_cache *c)
 }
 
 /* Have our own readers' grace periods go on, and take what is ripe. */
-static void poll(struct bpf_mem_cache *c)
+static void poll(struct bpf_mem_cache *c, bool thorough)
 {
-	bma_gp_poll(gp_of(c), false);
+	bma_gp_poll(gp_of(c), thorough);
 	bma_limbo_ripen(c);
 	port_store(&c->poll_at, bytes_in(c), relaxed);
 }
@@ -166,7 +166,7 @@ static void poll_if_due(struct bpf_mem_cache *c)
 	if (bytes < port_load(&c->poll_at, relaxed))
 		port_store(&c->poll_at, bytes, relaxed);
 	if (bytes >= port_load(&c->poll_at, relaxed) + step)
-		poll(c);
+		poll(c, false);
 }
 
 /* Give up a magazine in hand to be reused after a grace period that begins from now on. */
@@ -217,9 +217,8 @@ void bma_limbo_let_readers_run(struct bpf_mem_cache *c)
 
 	for (yields = bytes_in(c) / step; yields > 0 && may_yield(c); yields--) {
 		port_yield();
-		/* The reader that we yield to may be dead. */
-		bma_gp_poll(gp_of(c), true);
-		poll(c);
+		/* Thorough: the reader that we yield to may be dead. */
+		poll(c, true);
 		if (bytes_in(c) < step)
 			break;
 	}
