@@ -110,59 +110,66 @@ struct bma_wait {
 	bma_cookie_t rcu, trace;
 };
 
-/* One size.  The first part does not change after init. */
+/*
+ * One size.  Each part is a cache line of its own, as CPUs that free and CPUs that allocate write
+ * here at the same time: what every call reads, and no call writes; and then what is written
+ * together.
+ */
+#define BMA_LINE 64
+#define BMA_LINE_BEGINS __attribute__((aligned(BMA_LINE)))
+
 struct bpf_mem_cache {
-	bma_link_t link;
+	/* Does not change after init. */
+	BMA_LINE_BEGINS bma_link_t link;
 	uint32_t size; /* of an object, alignment included */
 	uint32_t user_size; /* what of it is the user's */
 	uint32_t nr_objs; /* of a span */
 	uint32_t inverse; /* of the odd part of size, modulo 2^32 */
-	uint32_t shift; /* size = odd << shift */
 	uint32_t map_words;
 	size_t span_bytes; /* of one copy */
 	uintptr_t span_mask;
 	struct bma_group *group;
 	uint32_t slot_nr;
-	uint32_t capacity; /* of a magazine */
 	uint32_t nr_copies; /* of an object */
+	uint8_t capacity; /* of a magazine */
+	uint8_t shift; /* size = odd << shift */
 	bool percpu;
 	PORT_ATOMIC(bool) ready; /* false: a per-CPU class that was not added */
 
 	/* Reclaimer. */
-	struct bma_chain ttrace_next, ttrace_wait;
+	BMA_LINE_BEGINS struct bma_chain ttrace_next;
+	struct bma_chain ttrace_wait;
 	struct bma_wait ttrace, deferred_wait;
 	uint32_t leaks_shown; /* in debug mode */
 
-	/* Any context. */
+	/* Any context.  Of counts of objects a value may be off, and below 0, while a step is under way. */
+	BMA_LINE_BEGINS struct bma_stack partial; /* neither full nor empty: where a step failed */
 	struct bma_stack depot; /* full, or as full as the reclaimer found it on a CPU */
-	struct bma_stack partial; /* neither full nor empty: where a step failed */
-	struct bma_stack by_rcu; /* the same, of objects that have no cookie yet */
-	bma_word_t bucket[BMA_NR_BUCKETS];
+	PORT_ATOMIC(int64_t) nr_depot; /* in depot and partial */
+	PORT_ATOMIC(int64_t) nr_depot_low; /* lowest since the reclaimer's last visit */
 	struct bma_stack partial_spans, dead_spans;
+	PORT_ATOMIC(int64_t) nr_from_slab; /* taken less put back */
 	bma_link_t all_spans;
 	PORT_ATOMIC(bool) deferred; /* some span has deferred bits */
-	PORT_ATOMIC(bool)
-	empties; /* some span became all free outside the reclaimer */
+	PORT_ATOMIC(bool) empties; /* some span became all free outside the reclaimer */
 
-	/* Counts of objects; a value may be off, and below 0, while a step is under way. */
-	PORT_ATOMIC(int64_t) nr_from_slab; /* taken less put back */
-	PORT_ATOMIC(int64_t) nr_depot; /* in depot and partial */
-	PORT_ATOMIC(int64_t)
-	nr_depot_low; /* lowest since the reclaimer's last visit */
+	BMA_LINE_BEGINS struct bma_stack by_rcu; /* as partial, of objects that have no cookie yet */
+	bma_word_t bucket[BMA_NR_BUCKETS];
 	PORT_ATOMIC(int64_t) nr_limbo; /* in buckets and by_rcu */
-	PORT_ATOMIC(int64_t)
-	poll_at; /* bytes of them after the latest poll from limbo_put */
-	PORT_ATOMIC(int64_t) nr_ttrace; /* in ttrace_next and ttrace_wait */
-	PORT_ATOMIC(int64_t) nr_deferred;
+	PORT_ATOMIC(int64_t) poll_at; /* bytes of them after the latest poll from limbo_put */
+	PORT_ATOMIC(uint64_t) yields; /* {grace periods that had ended:32, yields since:32} */
 
-	/* Any context, in debug mode with a quarantine. */
-	struct bma_stack young, old;
+	/* Seldom written; the quarantine only in debug mode. */
+	BMA_LINE_BEGINS struct bma_stack young;
+	struct bma_stack old;
 	PORT_ATOMIC(int64_t) nr_young; /* counted since the last change of generation */
 	PORT_ATOMIC(int64_t) nr_quarantined;
-
-	PORT_ATOMIC(uint64_t) yields; /* {grace periods that had ended:32, yields since:32} */
+	PORT_ATOMIC(int64_t) nr_ttrace; /* in ttrace_next and ttrace_wait */
+	PORT_ATOMIC(int64_t) nr_deferred;
 	PORT_ATOMIC(uint64_t) nr_spans, nr_refusals;
 };
+
+_Static_assert(sizeof(struct bpf_mem_cache) == 5 * BMA_LINE, "each part fits its line");
 
 /* Grace periods of a domain so far. */
 struct bma_gp_counts {

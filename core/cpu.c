@@ -225,12 +225,15 @@ void bma_cpu_flush(struct bpf_mem_cache *c, void *obj)
 	load_or_put(c, block, m);
 }
 
-static struct bma_magazine *by_rcu_get(struct bpf_mem_cache *c)
+/* A magazine with room for free_rcu's objects; best, the one that allocs emptied on this CPU. */
+static struct bma_magazine *by_rcu_get(struct bpf_mem_cache *c, struct bma_cpu *block)
 {
 	struct bma_magazine *m = bma_stack_pop(&c->by_rcu);
 
 	if (m)
 		port_sub(&c->nr_limbo, (int64_t)m->count, relaxed);
+	else
+		m = previous_get(c, block, 0, 0);
 	return m ? m : bma_magazine_new();
 }
 
@@ -253,7 +256,7 @@ static void by_rcu_put(struct bpf_mem_cache *c, struct bma_magazine *m)
 void bma_cpu_flush_rcu(struct bpf_mem_cache *c, void *obj)
 {
 	struct bma_cpu *block = this_block(c->group);
-	struct bma_magazine *m = by_rcu_get(c), *out;
+	struct bma_magazine *m = by_rcu_get(c, block), *out;
 
 	if (!m) {
 		bma_slab_defer(c, obj);

@@ -80,7 +80,11 @@ static const struct bench_case cases[] = {
 	{ .name = "deferred free", .n = 1 },
 };
 
-static const struct bench_contestant contestants[] = { FREE_CONTESTANTS, RCU_CONTESTANTS };
+static const struct bench_contestant contestants[] = {
+	FREE_CONTESTANTS,
+	{ .name = "the queue alone", .how = &source_ring },
+	RCU_CONTESTANTS,
+};
 
 const struct bench cross_bench = {
 	.name = "cross",

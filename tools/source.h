@@ -47,6 +47,7 @@ extern const struct source source_kmalloc_free;
 extern const struct source source_kmalloc_free_rcu;
 extern const struct source source_malloc;
 extern const struct source source_array;
+extern const struct source source_ring;
 extern const struct source source_call_rcu;
 extern const struct source source_defer_rcu;
 extern const struct source source_ck_epoch;

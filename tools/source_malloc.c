@@ -4,7 +4,8 @@
  *
  * The array is what is left when all that makes an allocator usable is left out: objects of one
  * thread, made beforehand, taken from and put on a stack.  It knows nothing of other threads, of
- * signals, of an end of its memory, or of wrong pointers.
+ * signals, of an end of its memory, or of wrong pointers.  And for what is handed over, not even
+ * that: its objects are used in turn, and nothing is given back, which leaves the handing over alone.
  */
 #define _GNU_SOURCE
 #include "source.h"
@@ -67,4 +68,24 @@ const struct source source_array = {
 	.enter = array_enter,
 	.leave = array_leave,
 	LOOPS(array, array_alloc, array_free),
+};
+
+static ALWAYS_INLINE void *ring_alloc(struct worker *t)
+{
+	(void)t;
+	return array.objects[array.nr++ % ARRAY_OBJECTS];
+}
+
+static ALWAYS_INLINE void ring_free(struct worker *t, void *object)
+{
+	(void)t;
+	(void)object;
+}
+
+DEFINE_LOOPS(ring, ring_alloc, ring_free)
+
+const struct source source_ring = {
+	.enter = array_enter,
+	.leave = array_leave,
+	LOOPS(ring, ring_alloc, ring_free),
 };
