@@ -48,7 +48,7 @@
 void must_have(const char *file, int line, const char *what) __attribute__((noreturn));
 
 /* Have @cond become true within WAIT_S; polls. */
-#define WAIT_S 30
+#define WAIT_S 90
 #define await(cond)                                                                                \
 	do {                                                                                       \
 		double give_up_ = now() + WAIT_S;                                                  \
