@@ -232,15 +232,17 @@ static void by_rcu_is_full(void)
 	till_full(BMA_BY_RCU);
 }
 
-/* Of objects of 4096 bytes, limbo polls at each second magazine. */
+/* Of objects of 4096 bytes, limbo polls at each third magazine. */
 static void poll_is_due(void)
 {
+	int magazines;
+
 	hold_reclaimer();
-	have(40);
-	drop(true);
-	till_full(BMA_BY_RCU);
-	drop(true);
-	till_full(BMA_BY_RCU);
+	have(60);
+	for (magazines = 0; magazines < 3; magazines++) {
+		drop(true);
+		till_full(BMA_BY_RCU);
+	}
 }
 
 static void limbo_is_ripe(void)
