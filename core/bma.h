@@ -169,7 +169,7 @@ struct bpf_mem_cache {
 	PORT_ATOMIC(uint64_t) nr_spans, nr_refusals;
 };
 
-_Static_assert(sizeof(struct bpf_mem_cache) == 5 * BMA_LINE, "each part fits its line");
+_Static_assert(sizeof(struct bpf_mem_cache) == 5ul * BMA_LINE, "each part fits its line");
 
 /* Grace periods of a domain so far. */
 struct bma_gp_counts {
