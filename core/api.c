@@ -77,8 +77,12 @@ static void *refill(struct bpf_mem_cache *c)
 static void *alloc_by(struct bpf_mem_cache *c, size_t bytes, struct bma_caller by,
 		      void *(*fill)(struct bpf_mem_cache *c))
 {
-	void *obj = bma_debugging() ? bma_debug_alloc(c, bytes, by, fill) : fill(c);
+	void *obj = bma_cpu_pop(c);
 
+	if (!obj)
+		obj = fill(c);
+	if (bma_debugging())
+		obj = bma_debug_alloc(c, obj, bytes, by, fill);
 	if (bma_unlikely(!obj))
 		port_add(&c->nr_refusals, 1, relaxed);
 	return obj;
@@ -188,14 +192,14 @@ static void *sized_alloc_slow(struct bpf_mem_alloc *ma, size_t size, struct bma_
 
 void *bpf_mem_cache_alloc(struct bpf_mem_alloc *ma)
 {
-	void *obj = port_cpu_pop(cpus_of(ma), BMA_TOP_OFFSET(0, BMA_LOADED));
+	void *obj = port_cpu_fast_pop(cpus_of(ma), BMA_TOP_OFFSET(0, BMA_LOADED));
 
 	return bma_likely(obj) ? obj : cache_alloc_slow(ma, BMA_CALLER);
 }
 
 void *bpf_mem_cache_alloc_flags(struct bpf_mem_alloc *ma, gfp_t flags)
 {
-	void *obj = port_cpu_pop(cpus_of(ma), BMA_TOP_OFFSET(0, BMA_LOADED));
+	void *obj = port_cpu_fast_pop(cpus_of(ma), BMA_TOP_OFFSET(0, BMA_LOADED));
 
 	if (bma_likely(obj))
 		return obj;
@@ -209,7 +213,7 @@ void *bpf_mem_alloc(struct bpf_mem_alloc *ma, size_t size)
 
 	if (bma_likely(size - 1 < BPF_MEM_ALLOC_SIZE_MAX &&
 		       ma->bytes_caches > sizeof(struct bpf_mem_cache)))
-		obj = port_cpu_pop(cpus_of(ma), class_offset[(size - 1) / 16]);
+		obj = port_cpu_fast_pop(cpus_of(ma), class_offset[(size - 1) / 16]);
 	return bma_likely(obj) ? obj : sized_alloc_slow(ma, size, BMA_CALLER);
 }
 
@@ -220,7 +224,7 @@ static inline struct bpf_mem_cache *cache_of(struct bpf_mem_alloc *ma, const voi
 
 	if (bma_unlikely((uintptr_t)c - (uintptr_t)ma->caches >= ma->bytes_caches))
 		return NULL;
-	return bma_likely(bma_obj_nr(c, ptr) < c->nr_objs) ? c : NULL;
+	return bma_likely(bma_is_obj(c, ptr)) ? c : NULL;
 }
 
 static void free_odd(struct bpf_mem_alloc *ma, void *ptr, struct bma_caller by)
@@ -234,72 +238,79 @@ static void free_odd(struct bpf_mem_alloc *ma, void *ptr, struct bma_caller by)
 		port_add(&bma_world.nr_stray_frees, 1, relaxed);
 }
 
-/* Out of line, so that the fast path has no more to save and restore for debug mode. */
-static __attribute__((noinline)) void free_slow(struct bpf_mem_cache *c, void *ptr,
-						struct bma_caller by)
+/* What the fast path does not do: a pointer that is no object, debug mode, and the edges. */
+static void free_slow(struct bpf_mem_alloc *ma, void *ptr, struct bma_caller by)
 {
-	if (bma_debugging())
+	struct bpf_mem_cache *c = cache_of(ma, ptr);
+
+	if (bma_unlikely(!c))
+		free_odd(ma, ptr, by);
+	else if (bma_debugging())
 		bma_debug_free(c, ptr, by);
-	else
+	else if (!bma_cpu_push(c, BMA_LOADED, ptr))
 		bma_cpu_flush(c, ptr);
 }
 
-static __attribute__((noinline)) void free_rcu_slow(struct bpf_mem_cache *c, void *ptr,
-						    struct bma_caller by)
+static void free_rcu_slow(struct bpf_mem_alloc *ma, void *ptr, struct bma_caller by)
 {
-	if (bma_debugging())
+	struct bpf_mem_cache *c = cache_of(ma, ptr);
+
+	if (bma_unlikely(!c))
+		free_odd(ma, ptr, by);
+	else if (bma_debugging())
 		bma_debug_free_rcu(c, ptr, by);
-	else
+	else if (!bma_cpu_push(c, BMA_BY_RCU, ptr))
 		bma_cpu_flush_rcu(c, ptr);
 }
 
-static inline void free_now(struct bpf_mem_alloc *ma, void *ptr, struct bma_caller by)
+static inline bool free_fast(struct bpf_mem_alloc *ma, void *ptr, enum bma_top which)
 {
 	struct bpf_mem_cache *c = cache_of(ma, ptr);
 
-	if (bma_unlikely(!c))
-		free_odd(ma, ptr, by);
-	else if (bma_unlikely(
-			 !port_cpu_push(cpus_of(ma), BMA_TOP_OFFSET(c->slot_nr, BMA_LOADED), ptr)))
-		free_slow(c, ptr, by);
+	return bma_likely(c) && port_cpu_fast_push(cpus_of(ma), bma_top_offset(c, which), ptr);
 }
 
-static inline void free_rcu(struct bpf_mem_alloc *ma, void *ptr, struct bma_caller by)
+/*
+ * With one cache: its slot's offset is known.  A kmalloc-like allocator's first class may come this way too,
+ * and finds slot 0 empty.
+ */
+static inline bool cache_free_fast(struct bpf_mem_alloc *ma, void *ptr, enum bma_top which)
 {
-	struct bpf_mem_cache *c = cache_of(ma, ptr);
+	struct bpf_mem_cache *c = bma_pagemap_cache(ptr);
 
-	if (bma_unlikely(!c))
-		free_odd(ma, ptr, by);
-	else if (bma_unlikely(
-			 !port_cpu_push(cpus_of(ma), BMA_TOP_OFFSET(c->slot_nr, BMA_BY_RCU), ptr)))
-		free_rcu_slow(c, ptr, by);
+	return bma_likely(c && c == ma->caches && bma_is_obj(c, ptr)) &&
+	       port_cpu_fast_push(cpus_of(ma), BMA_TOP_OFFSET(0, which), ptr);
 }
 
 void bpf_mem_free(struct bpf_mem_alloc *ma, void *ptr)
 {
-	free_now(ma, ptr, BMA_CALLER);
+	if (bma_unlikely(!free_fast(ma, ptr, BMA_LOADED)))
+		free_slow(ma, ptr, BMA_CALLER);
 }
 
 void bpf_mem_free_rcu(struct bpf_mem_alloc *ma, void *ptr)
 {
-	free_rcu(ma, ptr, BMA_CALLER);
+	if (bma_unlikely(!free_fast(ma, ptr, BMA_BY_RCU)))
+		free_rcu_slow(ma, ptr, BMA_CALLER);
 }
 
 void bpf_mem_cache_free(struct bpf_mem_alloc *ma, void *ptr)
 {
-	free_now(ma, ptr, BMA_CALLER);
+	if (bma_unlikely(!cache_free_fast(ma, ptr, BMA_LOADED)))
+		free_slow(ma, ptr, BMA_CALLER);
 }
 
 void bpf_mem_cache_free_rcu(struct bpf_mem_alloc *ma, void *ptr)
 {
-	free_rcu(ma, ptr, BMA_CALLER);
+	if (bma_unlikely(!cache_free_fast(ma, ptr, BMA_BY_RCU)))
+		free_rcu_slow(ma, ptr, BMA_CALLER);
 }
 
 void bpf_mem_cache_raw_free(void *ptr)
 {
 	struct bpf_mem_cache *c = bma_pagemap_cache(ptr);
 
-	if (!c || bma_obj_nr(c, ptr) >= c->nr_objs)
+	if (!c || !bma_is_obj(c, ptr))
 		free_odd(NULL, ptr, BMA_CALLER);
 	else if (!bma_debugging() || bma_debug_raw_free(c, ptr, BMA_CALLER))
 		bma_slab_put(c, ptr);

@@ -123,16 +123,15 @@ struct bpf_mem_cache {
 	BMA_LINE_BEGINS bma_link_t link;
 	uint32_t size; /* of an object, alignment included */
 	uint32_t user_size; /* what of it is the user's */
-	uint32_t nr_objs; /* of a span */
-	uint32_t inverse; /* of the odd part of size, modulo 2^32 */
-	uint32_t map_words;
+	uint32_t slot; /* its offset in a CPU's block */
+	uint64_t inverse, bound; /* see bma_is_obj() */
 	size_t span_bytes; /* of one copy */
-	uintptr_t span_mask;
 	struct bma_group *group;
-	uint32_t slot_nr;
+	uint32_t span_mask;
 	uint32_t nr_copies; /* of an object */
+	uint16_t nr_objs; /* of a span */
+	uint16_t map_words;
 	uint8_t capacity; /* of a magazine */
-	uint8_t shift; /* size = odd << shift */
 	bool percpu;
 	PORT_ATOMIC(bool) ready; /* false: a per-CPU class that was not added */
 
@@ -314,7 +313,7 @@ static inline struct bma_unit *bma_pagemap_unit(const void *ptr)
 	uintptr_t addr = (uintptr_t)ptr;
 	struct bma_unit *leaf;
 
-	if (bma_unlikely(addr >> PORT_ADDR_BITS))
+	if (bma_unlikely(addr >> BMA_LEAF_BITS >= BMA_ROOT_ENTRIES))
 		return NULL;
 	leaf = port_load(&bma_world.leaf[addr >> BMA_LEAF_BITS], acquire);
 	if (bma_unlikely(!leaf))
@@ -331,15 +330,23 @@ static inline struct bpf_mem_cache *bma_pagemap_cache(const void *ptr)
 }
 
 /*
- * The number within its span of the object at @ptr, which lies in a span of @c: at least nr_objs if
- * no object begins there.  offset = odd * 2^shift * n exactly if offset times the odd part's
- * inverse, rotated, is n; any other offset comes out as more than 2^32 / size.
+ * Does an object begin at @ptr, which lies in a span of @c?
+ *
+ * inverse is the least integer above 2^64 / size: inverse * size = 2^64 + e with 1 <= e <= size.  So, modulo
+ * 2^64, offset n * size + r comes out as n * e + r * inverse.  For an object (r = 0, n < nr_objs) that is
+ * below bound = nr_objs * e; with r = 0 and a larger n, not below it; with r > 0, at least inverse, which is
+ * more than n * e ever is.  None of it wraps: sizes and spans are below 2^22.  (Kin: Lemire, Kaser and
+ * Kurz, "Faster remainder by direct computation", 2019.)
  */
+static inline bool bma_is_obj(const struct bpf_mem_cache *c, const void *ptr)
+{
+	return ((uintptr_t)ptr & c->span_mask) * c->inverse < c->bound;
+}
+
+/* The number of that object within its span: n of the above, as n * e is below 2^64. */
 static inline uint32_t bma_obj_nr(const struct bpf_mem_cache *c, const void *ptr)
 {
-	uint32_t q = (uint32_t)((uintptr_t)ptr & c->span_mask) * c->inverse;
-
-	return q >> c->shift | q << (-c->shift & 31);
+	return (uint32_t)(((uintptr_t)ptr & c->span_mask) * (unsigned __int128)c->inverse >> 64);
 }
 
 /* depot.c: magazines out of CPUs */
@@ -382,12 +389,24 @@ uint64_t bma_top_count(const struct bpf_mem_cache *c, bma_obj_t *top);
 
 /* cpu.c: this CPU's magazines, when a pop or push finds one empty or full */
 extern struct bma_cpu *const bma_no_cpu;
+void *bma_cpu_pop(struct bpf_mem_cache *c);
+bool bma_cpu_push(struct bpf_mem_cache *c, enum bma_top which, void *obj);
 void *bma_cpu_refill(struct bpf_mem_cache *c);
 void bma_cpu_flush(struct bpf_mem_cache *c, void *obj);
 void bma_cpu_flush_rcu(struct bpf_mem_cache *c, void *obj);
 struct bma_cpu *bma_cpu_new(const struct bma_group *g);
 void bma_cpu_reset(struct bma_cpu *block);
 void bma_cpu_free(struct bma_cpu *block);
+
+static inline size_t bma_top_offset(const struct bpf_mem_cache *c, enum bma_top which)
+{
+	return c->slot + which * sizeof(bma_top_t);
+}
+
+static inline struct bma_slot *bma_slot(const struct bpf_mem_cache *c, struct bma_cpu *block)
+{
+	return (struct bma_slot *)((char *)block + c->slot);
+}
 
 static inline size_t bma_cpu_bytes(uint32_t nr_slots)
 {
@@ -465,7 +484,7 @@ struct bma_caller {
 void bma_debug_init(void);
 void bma_complain(struct bma_caller by, const char *what, const void *ptr,
 		  const struct bpf_mem_alloc *ma);
-void *bma_debug_alloc(struct bpf_mem_cache *c, size_t bytes, struct bma_caller by,
+void *bma_debug_alloc(struct bpf_mem_cache *c, void *obj, size_t bytes, struct bma_caller by,
 		      void *(*refill)(struct bpf_mem_cache *c));
 void bma_debug_free(struct bpf_mem_cache *c, void *obj, struct bma_caller by);
 void bma_debug_free_rcu(struct bpf_mem_cache *c, void *obj, struct bma_caller by);

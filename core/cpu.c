@@ -104,7 +104,7 @@ struct place {
 
 static struct place place_at(struct bpf_mem_cache *c, struct bma_cpu *block, enum bma_top which)
 {
-	return (struct place){ c, block, BMA_TOP_OFFSET(c->slot_nr, which) };
+	return (struct place){ c, block, bma_top_offset(c, which) };
 }
 
 static bma_obj_t *place_top(struct place p)
@@ -170,6 +170,17 @@ static void load_or_put(struct bpf_mem_cache *c, struct bma_cpu *block, struct b
 		m = out;
 	}
 	bma_depot_put(c, m);
+}
+
+/* Where the fast path could not, be it that it never can. */
+void *bma_cpu_pop(struct bpf_mem_cache *c)
+{
+	return port_cpu_pop(c->group->cpus, bma_top_offset(c, BMA_LOADED));
+}
+
+bool bma_cpu_push(struct bpf_mem_cache *c, enum bma_top which, void *obj)
+{
+	return port_cpu_push(c->group->cpus, bma_top_offset(c, which), obj);
 }
 
 static struct bma_magazine *filled_from_slab(struct bpf_mem_cache *c)

@@ -455,14 +455,10 @@ static void hand_out(struct bpf_mem_cache *c, void *obj, size_t bytes, struct bm
 	port_store(&r->last, packed((uintptr_t)by.site, OUT), release);
 }
 
-/* An object of @bytes, of this CPU's magazine or of what @refill finds. */
-void *bma_debug_alloc(struct bpf_mem_cache *c, size_t bytes, struct bma_caller by,
+/* Hand out @obj, or if there is none (NULL) what @refill finds once the quarantine is given up. */
+void *bma_debug_alloc(struct bpf_mem_cache *c, void *obj, size_t bytes, struct bma_caller by,
 		      void *(*refill)(struct bpf_mem_cache *c))
 {
-	void *obj = port_cpu_pop(c->group->cpus, BMA_TOP_OFFSET(c->slot_nr, BMA_LOADED));
-
-	if (!obj)
-		obj = refill(c);
 	if (!obj && release_all(c))
 		obj = refill(c);
 	if (obj)
@@ -504,7 +500,7 @@ static struct bma_record *take_from_user(struct bpf_mem_cache *c, void *obj, enu
 
 static void push_by_rcu(struct bpf_mem_cache *c, void *obj)
 {
-	if (!port_cpu_push(c->group->cpus, BMA_TOP_OFFSET(c->slot_nr, BMA_BY_RCU), obj))
+	if (!bma_cpu_push(c, BMA_BY_RCU, obj))
 		bma_cpu_flush_rcu(c, obj);
 }
 
@@ -533,7 +529,7 @@ void bma_debug_free(struct bpf_mem_cache *c, void *obj, struct bma_caller by)
 		return;
 	if (no_reader(c->group->gp))
 		poison(c, obj, r);
-	if (!port_cpu_push(c->group->cpus, BMA_TOP_OFFSET(c->slot_nr, BMA_LOADED), obj))
+	if (!bma_cpu_push(c, BMA_LOADED, obj))
 		bma_cpu_flush(c, obj);
 }
 

@@ -37,24 +37,22 @@ static size_t span_bytes_of(uint32_t stride)
 	return bytes;
 }
 
-static uintptr_t mask_of(size_t bytes)
+static uint32_t mask_of(size_t bytes)
 {
-	uintptr_t size = UNIT;
+	uint32_t size = UNIT;
 
 	while (size < bytes)
 		size <<= 1;
 	return size - 1;
 }
 
-/* Newton's iteration: each step doubles the bits that are right; odd * odd == 1 modulo 8. */
-static uint32_t inverse_of(uint32_t odd)
-{
-	uint32_t x = odd;
-	int i;
+_Static_assert(UNIT / 8 <= UINT16_MAX, "of the smallest objects, a span has the most");
+_Static_assert(SPAN_MAX <= (1ul << 21), "as bma_is_obj() has it");
 
-	for (i = 0; i < 4; i++)
-		x *= 2 - odd * x;
-	return x;
+/* The least integer above 2^64 / @size, where 2^64 has no room. */
+static uint64_t inverse_of(uint32_t size)
+{
+	return (UINT64_MAX - (size - 1)) / size + 2;
 }
 
 static uint32_t capacity_of(uint32_t stride)
@@ -66,17 +64,19 @@ static uint32_t capacity_of(uint32_t stride)
 	return n ? n : 1;
 }
 
-static void cache_init(struct bma_group *g, struct bpf_mem_cache *c, uint32_t size, bool percpu)
+static void cache_init(struct bma_group *g, struct bpf_mem_cache *c, uint32_t size, bool percpu,
+		       uint32_t slot_nr)
 {
 	c->size = stride_of(size);
 	c->user_size = size;
 	c->span_bytes = span_bytes_of(c->size);
 	c->span_mask = mask_of(c->span_bytes);
-	c->nr_objs = (uint32_t)(c->span_bytes / c->size);
-	c->shift = (uint32_t)__builtin_ctz(c->size);
-	c->inverse = inverse_of(c->size >> c->shift);
-	c->map_words = (c->nr_objs + 63) / 64;
+	c->nr_objs = (uint16_t)(c->span_bytes / c->size);
+	c->inverse = inverse_of(c->size);
+	c->bound = c->nr_objs * (c->inverse * c->size);
+	c->map_words = (uint16_t)((c->nr_objs + 63) / 64);
 	c->capacity = capacity_of(c->size);
+	c->slot = BMA_TOP_OFFSET(slot_nr, 0);
 	c->group = g;
 	c->percpu = percpu;
 	c->nr_copies = percpu ? port_nr_cpus() : 1;
@@ -182,20 +182,15 @@ static void publish(struct bpf_mem_alloc *ma, struct bma_group *g, struct bma_gp
 	g->gp = gp;
 	g->gp_at_init = bma_gp_counts(gp);
 	g->allocator = ma;
-	/* In debug mode the fast paths find nothing, so that all calls come to the slow ones. */
-	ma->cpus = (struct bma_cpu **)(bma_debugging() ? port_load(&bma_world.no_cpus, relaxed) :
-							 g->cpus);
+	/* In debug mode all calls are to come to the slow paths, so the fast ones find nothing. */
+	ma->cpus = (struct bma_cpu **)(port_cpu_fast() && !bma_debugging() ?
+					       g->cpus :
+					       port_load(&bma_world.no_cpus, relaxed));
 	ma->caches = g->caches;
 	ma->group = g;
 	ma->bytes_caches = caches_bytes(g->nr_caches);
 	bma_stack_push(&bma_world.inbox, g, g);
 	port_reclaim_wake();
-}
-
-static void class_init(struct bma_group *g, unsigned int i, bool percpu)
-{
-	cache_init(g, &g->caches[i], class_sizes[i], percpu);
-	g->caches[i].slot_nr = BMA_FIRST_CLASS_SLOT + i;
 }
 
 /* @gp: NULL if there was no memory for it */
@@ -208,9 +203,9 @@ static int init(struct bpf_mem_alloc *ma, int size, bool percpu, struct bma_gp *
 	if (!g)
 		return -PORT_ENOMEM;
 	if (size)
-		cache_init(g, g->caches, (uint32_t)size, percpu);
+		cache_init(g, g->caches, (uint32_t)size, percpu, 0);
 	for (i = 0; !size && i < BMA_NR_CLASSES; i++)
-		class_init(g, i, percpu);
+		cache_init(g, &g->caches[i], class_sizes[i], percpu, BMA_FIRST_CLASS_SLOT + i);
 	publish(ma, g, gp);
 	return 0;
 }

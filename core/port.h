@@ -82,6 +82,9 @@ struct rcu_flavor_struct;
  * signal handlers included; or else nothing happens and NULL/false is returned, for whatever
  * reason. A caller may therefore never loop on them.
  *
+ *   port_cpu_fast     any   do the next two ever do what they say?  If not, they are to be shown a table
+ *                     whose blocks all have nothing to pop and no room to push; constant.
+ *   port_cpu_fast_pop, port_cpu_fast_push  any   as pop and push, inline.
  *   port_cpu_block    any   this CPU's block and its index; a hint that only replace makes sure of.
  *   port_cpu_detach   reclaimer   put @fresh in cpus[i] and return the block that was there, on
  *                     which then no operation is or comes under way; NULL if it cannot be had just
@@ -130,10 +133,13 @@ static inline bool bma_top_is_end(bma_obj_t *top)
 	return !((uintptr_t)top & (PORT_MAGAZINE_BYTES - 1));
 }
 
-#ifndef port_cpu_pop
 void *port_cpu_pop(bma_cpu_ptr_t *cpus, size_t offset);
 bool port_cpu_push(bma_cpu_ptr_t *cpus, size_t offset, void *obj);
+#ifndef port_cpu_fast_pop
+#define port_cpu_fast_pop port_cpu_pop
+#define port_cpu_fast_push port_cpu_push
 #endif
+bool port_cpu_fast(void);
 bool port_cpu_replace(bma_cpu_ptr_t *cpus, struct bma_cpu *block, size_t offset, bma_obj_t *old,
 		      bma_obj_t *new);
 struct bma_cpu *port_cpu_block(bma_cpu_ptr_t *cpus, unsigned int *index);

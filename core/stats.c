@@ -39,7 +39,7 @@ static struct in_slots count_slots(const struct bpf_mem_cache *c)
 	for (i = 0; i < g->nr_cpus; i++) {
 		block = port_load(&g->cpus[i], acquire);
 		if (block != bma_no_cpu)
-			count_slot(c, &block->slot[c->slot_nr], &n);
+			count_slot(c, bma_slot(c, block), &n);
 	}
 	return n;
 }

@@ -52,10 +52,10 @@ static void take_slots(struct bma_group *g, struct bpf_mem_cache *c)
 	for (i = 0; i < g->nr_cpus; i++) {
 		block = port_load(&g->cpus[i], acquire);
 		for (j = 0; block != bma_no_cpu && j < BMA_NR_TOPS; j++) {
-			m = bma_magazine_of(c, port_load(&block->slot[c->slot_nr].top[j], relaxed));
+			m = bma_magazine_of(c, port_load(&bma_slot(c, block)->top[j], relaxed));
 			if (m)
 				take_magazine(c, m);
-			port_store(&block->slot[c->slot_nr].top[j], BMA_NO_TOP, relaxed);
+			port_store(&bma_slot(c, block)->top[j], BMA_NO_TOP, relaxed);
 		}
 	}
 }

@@ -65,6 +65,11 @@ static bool still_ours(const char *what)
 	return !t->restart;
 }
 
+bool port_cpu_fast(void)
+{
+	return true;
+}
+
 void *port_cpu_pop(bma_cpu_ptr_t *cpus, size_t offset)
 {
 	bma_top_t *top;

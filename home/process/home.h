@@ -48,32 +48,21 @@
 #define HOME_RSEQ 0
 #endif
 
-/* Offset of a thread's struct rseq from its thread pointer; 0 where the fallback is in use. */
-extern ptrdiff_t home_rseq_offset;
-
 void home_slots_init(void);
-void *home_fallback_pop(void *cpus, size_t offset);
-bool home_fallback_push(void *cpus, size_t offset, void *obj);
 
-#define port_cpu_pop home_cpu_pop
-#define port_cpu_push home_cpu_push
-
-static inline void *home_cpu_pop(void *cpus, size_t offset)
-{
 #if HOME_RSEQ
-	if (__builtin_expect(home_rseq_offset != 0, 1))
-		return rseq_if_below_top_pop_it(cpus, home_rseq_offset, offset);
-#endif
-	return home_fallback_pop(cpus, offset);
-}
+/*
+ * Offset from its thread pointer of the struct rseq that a thread registered; or, where the fallback is in
+ * use, of words of ours that tell sequences that they run on CPU 0.
+ */
+extern __attribute__((visibility("hidden"))) ptrdiff_t home_rseq_offset;
 
-static inline bool home_cpu_push(void *cpus, size_t offset, void *obj)
-{
-#if HOME_RSEQ
-	if (__builtin_expect(home_rseq_offset != 0, 1))
-		return rseq_if_not_end_push(cpus, home_rseq_offset, offset, obj);
+#define port_cpu_fast_pop(cpus, offset) rseq_if_below_top_pop_it(cpus, home_rseq_offset, offset)
+#define port_cpu_fast_push(cpus, offset, obj)                                                      \
+	rseq_if_not_end_push(cpus, home_rseq_offset, offset, obj)
+#else
+#define port_cpu_fast_pop(cpus, offset) ((void)(cpus), (void)(offset), NULL)
+#define port_cpu_fast_push(cpus, offset, obj) ((void)(cpus), (void)(offset), (void)(obj), false)
 #endif
-	return home_fallback_push(cpus, offset, obj);
-}
 
 #endif /* BMA_HOME_H */

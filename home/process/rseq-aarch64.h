@@ -11,10 +11,15 @@
 /* As a constant, for tests: what precedes an abort label, as an instruction (brk). */
 #define RSEQ_SIGNATURE 0xd428bc00u
 
+static inline char *rseq_thread_pointer(void)
+{
+	return __builtin_thread_pointer();
+}
+
 /* This thread's struct rseq. */
 static inline void *rseq_area(ptrdiff_t rseq)
 {
-	return (char *)__builtin_thread_pointer() + rseq;
+	return rseq_thread_pointer() + rseq;
 }
 
 #define RSEQ_BEGIN                                                                                 \
@@ -40,17 +45,23 @@ static inline void *rseq_if_below_top_pop_it(void *cpus, ptrdiff_t rseq, size_t 
 {
 	void *tmp, *top, *obj;
 
-	__asm__ __volatile__(RSEQ_TABLE RSEQ_BEGIN
-			     "ldr %[top], [%[tmp], %[offset]]\n\t"
-			     "ldr %[obj], [%[top], #-8]\n\t"
-			     "cbz %[obj], 2f\n\t"
-			     "sub %[top], %[top], #8\n\t"
-			     "str %[top], [%[tmp], %[offset]]\n\t" /* final store */
-			     "2:\n\t" RSEQ_ABORT
-			     : [tmp] "=&r"(tmp), [top] "=&r"(top), [obj] "=&r"(obj)
-			     : [cpus] "r"(cpus), [area] "r"(rseq_area(rseq)), [offset] "r"(offset)
-			     : "memory", "x16", "x17");
+	__asm__ __volatile__ goto(
+		RSEQ_TABLE RSEQ_EXIT(empty) RSEQ_BEGIN
+		"ldr %[top], [%[tmp], %[offset]]\n\t"
+		"ldr %[obj], [%[top], #-8]\n\t"
+		"cbz %[obj], %l[empty]\n\t"
+		"sub %[top], %[top], #8\n\t"
+		"str %[top], [%[tmp], %[offset]]\n\t" /* final store */
+		"2:\n\t" RSEQ_ABORT
+		: [tmp] "=&r"(tmp), [top] "=&r"(top), [obj] "=&r"(obj)
+		: [cpus] "r"(cpus), [area] "r"(rseq_area(rseq)), [offset] "r"(offset)
+		: "memory", "x16", "x17"
+		: empty);
+	if (!obj)
+		__builtin_unreachable();
 	return obj;
+empty:
+	return NULL;
 }
 
 /* top = block->top; if (top % magazine == 0) return false; *top = obj; block->top = top + 1 */

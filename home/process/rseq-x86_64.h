@@ -30,18 +30,23 @@ static inline void *rseq_if_below_top_pop_it(void *cpus, ptrdiff_t rseq, size_t 
 {
 	void *tmp, *top, *obj;
 
-	__asm__ __volatile__(RSEQ_TABLE RSEQ_BEGIN
-			     "mov (%[tmp], %[offset]), %[top]\n\t"
-			     "mov -8(%[top]), %[obj]\n\t"
-			     "test %[obj], %[obj]\n\t"
-			     "jz 2f\n\t"
-			     "sub $8, %[top]\n\t"
-			     "mov %[top], (%[tmp], %[offset])\n\t" /* final store */
-			     "2:\n\t" RSEQ_ABORT
-			     : [tmp] "=&r"(tmp), [top] "=&r"(top), [obj] "=&r"(obj)
-			     : [cpus] "r"(cpus), [rseq] "r"(rseq), [offset] "r"(offset)
-			     : "memory", "cc");
+	__asm__ __volatile__ goto(RSEQ_TABLE RSEQ_EXIT(empty) RSEQ_BEGIN
+				  "mov (%[tmp], %[offset]), %[top]\n\t"
+				  "mov -8(%[top]), %[obj]\n\t"
+				  "test %[obj], %[obj]\n\t"
+				  "jz %l[empty]\n\t"
+				  "sub $8, %[top]\n\t"
+				  "mov %[top], (%[tmp], %[offset])\n\t" /* final store */
+				  "2:\n\t" RSEQ_ABORT
+				  : [tmp] "=&r"(tmp), [top] "=&r"(top), [obj] "=&r"(obj)
+				  : [cpus] "r"(cpus), [rseq] "r"(rseq), [offset] "r"(offset)
+				  : "memory", "cc"
+				  : empty);
+	if (!obj)
+		__builtin_unreachable();
 	return obj;
+empty:
+	return NULL;
 }
 
 /* top = block->top; if (top % magazine == 0) return false; *top = obj; block->top = top + 1 */
@@ -88,6 +93,14 @@ static inline bool rseq_if_ours_and_equal_store(void *cpus, ptrdiff_t rseq, void
 	return true;
 fail:
 	return false;
+}
+
+static inline char *rseq_thread_pointer(void)
+{
+	char *tp;
+
+	__asm__("mov %%fs:0, %0" : "=r"(tp));
+	return tp;
 }
 
 /* The CPU of this thread, as the kernel keeps it; negative if the thread is not registered. */

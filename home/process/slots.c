@@ -37,8 +37,27 @@
 #include <sys/rseq.h>
 #endif
 
-ptrdiff_t home_rseq_offset;
 static unsigned int nr_cpus = 1;
+
+#if HOME_RSEQ
+/* The kernel's struct rseq, as far as sequences go: on CPU 0, for good, and never restarted. */
+static HOME_THREAD_LOCAL struct {
+	uint32_t cpu_id_start, cpu_id;
+	uint64_t rseq_cs;
+} no_rseq;
+
+ptrdiff_t home_rseq_offset;
+static bool sequences;
+
+/* Before any call can come by, as sequences store where this points. */
+__attribute__((constructor)) static void aim_at_nothing(void)
+{
+	if (!home_rseq_offset)
+		home_rseq_offset = (char *)&no_rseq - rseq_thread_pointer();
+}
+#else
+enum { sequences = false };
+#endif
 
 static int membarrier(int cmd, unsigned int flags, int cpu)
 {
@@ -99,6 +118,9 @@ void home_slots_init(void)
 {
 	unsigned int possible = home_possible_cpus("/sys/devices/system/cpu/possible");
 
+#if HOME_RSEQ
+	aim_at_nothing();
+#endif
 	/* Else all are taken for one CPU, which the fallback can. */
 	if (!possible)
 		return;
@@ -110,6 +132,7 @@ void home_slots_init(void)
 	    membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, MEMBARRIER_CMD_FLAG_CPU, 0))
 		return;
 	home_rseq_offset = __rseq_offset;
+	sequences = true;
 #endif
 }
 
@@ -121,7 +144,7 @@ unsigned int port_nr_cpus(void)
 unsigned int port_cpu(void)
 {
 #if HOME_RSEQ
-	int cpu = home_rseq_offset ? rseq_cpu_id(home_rseq_offset) : sched_getcpu();
+	int cpu = sequences ? rseq_cpu_id(home_rseq_offset) : sched_getcpu();
 #else
 	int cpu = sched_getcpu();
 #endif
@@ -170,7 +193,7 @@ static void block_unlock(struct bma_cpu *block)
 	port_store(&block->busy, 0, release);
 }
 
-void *home_fallback_pop(void *cpus, size_t offset)
+static void *fallback_pop(bma_cpu_ptr_t *cpus, size_t offset)
 {
 	struct bma_cpu *block = block_lock(cpus);
 	bma_obj_t *top, obj;
@@ -185,7 +208,7 @@ void *home_fallback_pop(void *cpus, size_t offset)
 	return obj;
 }
 
-bool home_fallback_push(void *cpus, size_t offset, void *obj)
+static bool fallback_push(bma_cpu_ptr_t *cpus, size_t offset, void *obj)
 {
 	struct bma_cpu *block = block_lock(cpus);
 	bma_obj_t *top;
@@ -218,11 +241,34 @@ static bool fallback_replace(bma_cpu_ptr_t *cpus, struct bma_cpu *block, size_t 
 	return same;
 }
 
+bool port_cpu_fast(void)
+{
+	return sequences;
+}
+
+void *port_cpu_pop(bma_cpu_ptr_t *cpus, size_t offset)
+{
+#if HOME_RSEQ
+	if (sequences)
+		return rseq_if_below_top_pop_it(cpus, home_rseq_offset, offset);
+#endif
+	return fallback_pop(cpus, offset);
+}
+
+bool port_cpu_push(bma_cpu_ptr_t *cpus, size_t offset, void *obj)
+{
+#if HOME_RSEQ
+	if (sequences)
+		return rseq_if_not_end_push(cpus, home_rseq_offset, offset, obj);
+#endif
+	return fallback_push(cpus, offset, obj);
+}
+
 bool port_cpu_replace(bma_cpu_ptr_t *cpus, struct bma_cpu *block, size_t offset, bma_obj_t *old,
 		      bma_obj_t *new)
 {
 #if HOME_RSEQ
-	if (home_rseq_offset)
+	if (sequences)
 		return rseq_if_ours_and_equal_store(cpus, home_rseq_offset, block, offset, old,
 						    new);
 #endif
@@ -272,7 +318,7 @@ struct bma_cpu *port_cpu_detach(bma_cpu_ptr_t *cpus, unsigned int index, struct 
 {
 	struct bma_cpu *block;
 
-	if (!home_rseq_offset)
+	if (!sequences)
 		return fallback_detach(cpus, index, fresh);
 	/* A filter may have been installed since; then there is no way to have the block. */
 	if (!flush(index))

@@ -58,6 +58,7 @@ static struct {
 	void (*interrupt)(void *arg);
 	void *interrupt_arg;
 	unsigned int cpu, nr_cpus;
+	bool slow;
 	bool locked;
 	bool quiet; /* what runs is the test's, and no point for it */
 	char *next; /* free from here on */
@@ -179,6 +180,11 @@ unsigned int port_cpu(void)
 	return home.cpu;
 }
 
+void script_slow(bool on)
+{
+	home.slow = on;
+}
+
 unsigned int port_nr_cpus(void)
 {
 	return home.nr_cpus;
@@ -199,6 +205,11 @@ static void *pop(bma_top_t *top)
 	if (obj)
 		port_store(top, at - 1, relaxed);
 	return obj;
+}
+
+bool port_cpu_fast(void)
+{
+	return !home.slow;
 }
 
 void *port_cpu_pop(bma_cpu_ptr_t *cpus, size_t offset)

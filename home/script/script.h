@@ -76,6 +76,9 @@ void script_access(void);
 void script_cpu(unsigned int cpu);
 void script_nr_cpus(unsigned int nr);
 
+/* Allocators that are made from now on have no fast paths; until reset. */
+void script_slow(bool on);
+
 /*
  * Pages.  Addresses are never used again until reset, and what was freed faults.  @fn is called with
  * pages before they go.

@@ -146,16 +146,16 @@ static void an_owner_is_never_without_its_span(void)
 	assert_true(unit_explore(&scene) >= 4);
 }
 
-/* --- bma_obj_nr() -------------------------------------------------------------------------------- */
+/* --- bma_is_obj(), bma_obj_nr() -------------------------------------------------------------------------------- */
 
 static void check_offset(const struct bpf_mem_cache *c, uintptr_t base, size_t offset)
 {
-	uint32_t nr = bma_obj_nr(c, at(base + offset));
+	bool begins = offset % c->size == 0 && offset / c->size < c->nr_objs;
 
-	if (offset % c->size == 0 && offset / c->size < c->nr_objs)
-		assert_int_equal(nr, offset / c->size);
-	else if (nr < c->nr_objs)
-		fail_msg("size %u: offset %zu is object %u", c->size, offset, nr);
+	if (bma_is_obj(c, at(base + offset)) != begins)
+		fail_msg("size %u: offset %zu", c->size, offset);
+	if (begins)
+		assert_int_equal(bma_obj_nr(c, at(base + offset)), offset / c->size);
 }
 
 /* What init chose for @size: does it hold, lose little, and map back? */

@@ -134,7 +134,7 @@ static uint64_t count(enum bma_top which)
 	struct bma_cpu *block = ma.group->cpus[port_cpu()];
 	struct bpf_mem_cache *c = cache();
 
-	return bma_top_count(c, port_load(&block->slot[c->slot_nr].top[which], relaxed));
+	return bma_top_count(c, port_load(&bma_slot(c, block)->top[which], relaxed));
 }
 
 static void have(unsigned int n)
@@ -473,7 +473,7 @@ void step_child(void)
 	sigaction(SIGUSR1, &action, NULL);
 	must(!bpf_mem_alloc_init(&own[0], 64, false) && !bpf_mem_alloc_init(&own[1], 0, false) &&
 	     !bpf_mem_alloc_init(&own[2], 16, true));
-	shared->rseq = home_rseq_offset != 0;
+	shared->rseq = port_cpu_fast();
 	/* So that the dynamic linker has done what it has to do. */
 	for (i = 0; i < 200; i++)
 		use_own();

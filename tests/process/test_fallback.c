@@ -194,7 +194,7 @@ static int denied(void)
 	must(syscall(__NR_membarrier, MEMBARRIER_CMD_QUERY, 0, 0) < 0);
 	must(bpf_rcu_readers_fence_);
 	port_init();
-	must(!home_rseq_offset);
+	must(!port_cpu_fast());
 	check_everything();
 	must(bpf_rcu_readers_fence_);
 	return 0;
@@ -207,7 +207,7 @@ static int no_rseq(void)
 
 	must(bpf_rcu_readers_fence_ == !can);
 	port_init();
-	must(!home_rseq_offset);
+	must(!port_cpu_fast());
 	check_everything();
 	return 0;
 }

@@ -389,6 +389,6 @@ int main(void)
 	};
 
 	home_slots_init();
-	printf("# %s\n", home_rseq_offset ? "restartable sequences" : "fallback");
+	printf("# %s\n", port_cpu_fast() ? "restartable sequences" : "fallback");
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
