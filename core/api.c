@@ -12,6 +12,9 @@
 
 struct bma_world bma_world;
 
+/* Out of line, so that a fast path has nothing to save and restore. */
+#define BMA_SLOW __attribute__((noinline))
+
 #define CLASS_OFFSET(i) BMA_TOP_OFFSET(BMA_FIRST_CLASS_SLOT + (i), BMA_LOADED)
 
 /* Offset of a size's top in a block, by (size - 1) / 16. */
@@ -157,21 +160,21 @@ static struct bpf_mem_cache *only_cache(struct bpf_mem_alloc *ma, struct bma_cal
 	return NULL;
 }
 
-static void *cache_alloc_slow(struct bpf_mem_alloc *ma, struct bma_caller by)
+static BMA_SLOW void *cache_alloc_slow(struct bpf_mem_alloc *ma, struct bma_caller by)
 {
 	struct bpf_mem_cache *c = only_cache(ma, by);
 
 	return bma_likely(c) ? alloc_slow(c, c->user_size, by) : NULL;
 }
 
-static void *cache_alloc_wait(struct bpf_mem_alloc *ma, struct bma_caller by)
+static BMA_SLOW void *cache_alloc_wait(struct bpf_mem_alloc *ma, struct bma_caller by)
 {
 	struct bpf_mem_cache *c = only_cache(ma, by);
 
 	return bma_likely(c) ? alloc_by(c, c->user_size, by, refill_wait) : NULL;
 }
 
-static void *sized_alloc_slow(struct bpf_mem_alloc *ma, size_t size, struct bma_caller by)
+static BMA_SLOW void *sized_alloc_slow(struct bpf_mem_alloc *ma, size_t size, struct bma_caller by)
 {
 	struct bma_group *g = ma->group;
 	size_t slot;
@@ -239,7 +242,7 @@ static void free_odd(struct bpf_mem_alloc *ma, void *ptr, struct bma_caller by)
 }
 
 /* What the fast path does not do: a pointer that is no object, debug mode, and the edges. */
-static void free_slow(struct bpf_mem_alloc *ma, void *ptr, struct bma_caller by)
+static BMA_SLOW void free_slow(struct bpf_mem_alloc *ma, void *ptr, struct bma_caller by)
 {
 	struct bpf_mem_cache *c = cache_of(ma, ptr);
 
@@ -251,7 +254,7 @@ static void free_slow(struct bpf_mem_alloc *ma, void *ptr, struct bma_caller by)
 		bma_cpu_flush(c, ptr);
 }
 
-static void free_rcu_slow(struct bpf_mem_alloc *ma, void *ptr, struct bma_caller by)
+static BMA_SLOW void free_rcu_slow(struct bpf_mem_alloc *ma, void *ptr, struct bma_caller by)
 {
 	struct bpf_mem_cache *c = cache_of(ma, ptr);
 

@@ -217,12 +217,13 @@ struct bma_group {
 #define BMA_ROOT_ENTRIES (1u << (PORT_ADDR_BITS - BMA_LEAF_BITS))
 #define BMA_LEAF_ENTRIES (1u << (BMA_LEAF_BITS - PORT_UNIT_SHIFT))
 
-struct bma_unit {
-	PORT_ATOMIC(struct bpf_mem_cache *) cache;
-	PORT_ATOMIC(struct bma_span *) span;
+/* Of each unit; apart, as frees look at one of them only. */
+struct bma_leaf {
+	PORT_ATOMIC(struct bpf_mem_cache *) cache[BMA_LEAF_ENTRIES];
+	PORT_ATOMIC(struct bma_span *) span[BMA_LEAF_ENTRIES];
 };
 
-typedef PORT_ATOMIC(struct bma_unit *) bma_leaf_t;
+typedef PORT_ATOMIC(struct bma_leaf *) bma_leaf_t;
 
 /* see meta.c */
 #define BMA_META_MIN_SHIFT 6
@@ -270,8 +271,8 @@ struct bma_debug {
 
 /* All that core has beside its stack: one, so that a test can begin anew. */
 struct bma_world {
+	bma_leaf_t leaf[BMA_ROOT_ENTRIES]; /* first: frees need not add */
 	struct bma_meta meta;
-	bma_leaf_t leaf[BMA_ROOT_ENTRIES];
 	PORT_ATOMIC(bma_cpu_ptr_t *)
 	no_cpus; /* all bma_no_cpu: what a destroyed allocator has */
 	struct bma_stack inbox; /* groups that the reclaimer has not seen */
@@ -308,25 +309,31 @@ static inline bma_handle_t bma_stack_first(struct bma_stack *stack)
 /* pagemap.c: who owns an address */
 bool bma_pagemap_set(char *base, size_t bytes, struct bpf_mem_cache *c, struct bma_span *span);
 
-static inline struct bma_unit *bma_pagemap_unit(const void *ptr)
+/* What holds the entries of @ptr, for any value of it; NULL if nothing near it was ever ours. */
+static inline struct bma_leaf *bma_pagemap_leaf(const void *ptr)
 {
-	uintptr_t addr = (uintptr_t)ptr;
-	struct bma_unit *leaf;
+	uintptr_t nr = (uintptr_t)ptr >> BMA_LEAF_BITS;
 
-	if (bma_unlikely(addr >> BMA_LEAF_BITS >= BMA_ROOT_ENTRIES))
-		return NULL;
-	leaf = port_load(&bma_world.leaf[addr >> BMA_LEAF_BITS], acquire);
-	if (bma_unlikely(!leaf))
-		return NULL;
-	return &leaf[(addr >> PORT_UNIT_SHIFT) & (BMA_LEAF_ENTRIES - 1)];
+	return bma_likely(nr < BMA_ROOT_ENTRIES) ? port_load(&bma_world.leaf[nr], acquire) : NULL;
+}
+
+static inline size_t bma_pagemap_unit(const void *ptr)
+{
+	return ((uintptr_t)ptr & ((1ull << BMA_LEAF_BITS) - 1)) >> PORT_UNIT_SHIFT;
 }
 
 /* The cache whose span holds @ptr, or NULL; safe for any value of @ptr. */
 static inline struct bpf_mem_cache *bma_pagemap_cache(const void *ptr)
 {
-	struct bma_unit *unit = bma_pagemap_unit(ptr);
+	struct bma_leaf *leaf = bma_pagemap_leaf(ptr);
 
-	return bma_likely(unit) ? port_load(&unit->cache, acquire) : NULL;
+	return bma_likely(leaf) ? port_load(&leaf->cache[bma_pagemap_unit(ptr)], acquire) : NULL;
+}
+
+/* The span of an object. */
+static inline struct bma_span *bma_pagemap_span(const void *obj)
+{
+	return port_load(&bma_pagemap_leaf(obj)->span[bma_pagemap_unit(obj)], relaxed);
 }
 
 /*

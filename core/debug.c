@@ -185,7 +185,7 @@ static enum state state_of(uint64_t last)
 /* NULL if @obj's span has gone meanwhile, so that it was not the caller's. */
 static struct bma_record *record_of(struct bpf_mem_cache *c, const void *obj)
 {
-	struct bma_span *span = port_load(&bma_pagemap_unit(obj)->span, relaxed);
+	struct bma_span *span = bma_pagemap_span(obj);
 
 	return span ? &span->records[bma_obj_nr(c, obj)] : NULL;
 }

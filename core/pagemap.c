@@ -20,10 +20,10 @@
  */
 #include "bma.h"
 
-static struct bma_unit *leaf_get(bma_leaf_t *slot)
+static struct bma_leaf *leaf_get(bma_leaf_t *slot)
 {
-	struct bma_unit *leaf = port_load(slot, acquire), *fresh;
-	const size_t bytes = BMA_LEAF_ENTRIES * sizeof(*leaf);
+	struct bma_leaf *leaf = port_load(slot, acquire), *fresh;
+	const size_t bytes = sizeof(*leaf);
 
 	if (leaf)
 		return leaf;
@@ -43,16 +43,15 @@ static struct bma_unit *leaf_get(bma_leaf_t *slot)
  */
 bool bma_pagemap_set(char *base, size_t bytes, struct bpf_mem_cache *c, struct bma_span *span)
 {
-	char *end = base + bytes, *at;
-	struct bma_unit *unit;
-
 	/* A span is no larger than a leaf and aligned to its size, so one leaf has it all. */
-	if (!leaf_get(&bma_world.leaf[(uintptr_t)base >> BMA_LEAF_BITS]))
+	struct bma_leaf *leaf = leaf_get(&bma_world.leaf[(uintptr_t)base >> BMA_LEAF_BITS]);
+	size_t unit = bma_pagemap_unit(base), end = unit + (bytes >> PORT_UNIT_SHIFT);
+
+	if (!leaf)
 		return false;
-	for (at = base; at < end; at += (size_t)1 << PORT_UNIT_SHIFT) {
-		unit = bma_pagemap_unit(at);
-		port_store(&unit->span, span, relaxed);
-		port_store(&unit->cache, c, release);
+	for (; unit < end; unit++) {
+		port_store(&leaf->span[unit], span, relaxed);
+		port_store(&leaf->cache[unit], c, release);
 	}
 	return true;
 }

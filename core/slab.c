@@ -54,7 +54,7 @@ static void *obj_at(struct bma_span *span, uint32_t nr)
 
 static struct bma_span *span_of(const void *obj)
 {
-	return port_load(&bma_pagemap_unit(obj)->span, relaxed);
+	return bma_pagemap_span(obj);
 }
 
 static size_t pages_bytes(const struct bpf_mem_cache *c)

@@ -73,7 +73,7 @@ static void off_is_off(void)
 	begin("0");
 	assert_ptr_equal(ma->cpus, ma->group->cpus);
 	obj = bpf_mem_cache_alloc(ma);
-	assert_null(port_load(&bma_pagemap_unit(obj)->span, relaxed)->records);
+	assert_null(bma_pagemap_span(obj)->records);
 	bpf_mem_cache_free(ma, obj);
 	assert_int_equal(script_calls(SCRIPT_MARK), 0);
 }

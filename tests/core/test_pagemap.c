@@ -57,7 +57,7 @@ static void set_and_clear_are_exact(void)
 	assert_null(bma_pagemap_cache(base - 1));
 	assert_ptr_equal(bma_pagemap_cache(base), &one);
 	assert_ptr_equal(bma_pagemap_cache(base + 3 * UNIT - 1), &one);
-	assert_ptr_equal(port_load(&bma_pagemap_unit(base + 2 * UNIT)->span, relaxed), span);
+	assert_ptr_equal(bma_pagemap_span(base + 2 * UNIT), span);
 	assert_ptr_equal(bma_pagemap_cache(base + 3 * UNIT), &two);
 	assert_null(bma_pagemap_cache(base + 4 * UNIT));
 	/* To clear needs no memory. */
@@ -117,7 +117,7 @@ static void check_both_set(void)
 {
 	assert_ptr_equal(bma_pagemap_cache(at(UNIT)), &one);
 	assert_ptr_equal(bma_pagemap_cache(at(2 * UNIT)), &two);
-	assert_int_equal(script_pages_out(), BMA_LEAF_ENTRIES * sizeof(struct bma_unit));
+	assert_int_equal(script_pages_out(), sizeof(struct bma_leaf));
 }
 
 static void two_may_make_a_leaf_at_once(void)
@@ -136,7 +136,7 @@ static void nested_look(void *arg)
 
 	(void)arg;
 	if (c)
-		assert_ptr_equal(port_load(&bma_pagemap_unit(at(UNIT))->span, relaxed), span);
+		assert_ptr_equal(bma_pagemap_span(at(UNIT)), span);
 }
 
 static void an_owner_is_never_without_its_span(void)

@@ -457,7 +457,7 @@ static inline size_t unit_leaf_bytes(void)
 
 	for (i = 0; i < BMA_ROOT_ENTRIES; i++)
 		n += port_load(&bma_world.leaf[i], relaxed) != NULL;
-	return n * BMA_LEAF_ENTRIES * sizeof(struct bma_unit);
+	return n * sizeof(struct bma_leaf);
 }
 
 /* What stays for good, beside spans: metadata's chunks, the pagemap's leaves, a large table of CPUs. */
