@@ -196,6 +196,13 @@ static void one_in_hand(void)
 	drop(false);
 }
 
+/* As where there are no fast paths. */
+static void one_in_hand_slow(void)
+{
+	one_in_hand();
+	ma.cpus = (struct bma_cpu **)bma_world.no_cpus;
+}
+
 static void loaded_is_empty(void)
 {
 	have(1);
@@ -391,6 +398,12 @@ const struct scene scenes[] = {
 	{ "free, per CPU", 16, true, one_in_hand, free_fixed, bpf_mem_cache_free, bma_cpu_flush,
 	  false },
 	{ "free_rcu, per CPU", 16, true, one_in_hand, free_rcu_fixed, bpf_mem_cache_free_rcu,
+	  bma_cpu_flush_rcu, false },
+	{ "alloc, slow", 64, false, one_in_hand_slow, alloc_fixed, bma_cpu_pop, bma_cpu_refill,
+	  false },
+	{ "free, slow", 64, false, one_in_hand_slow, free_fixed, bma_cpu_push, bma_cpu_flush,
+	  false },
+	{ "free_rcu, slow", 64, false, one_in_hand_slow, free_rcu_fixed, bma_cpu_push,
 	  bma_cpu_flush_rcu, false },
 	{ "first on a CPU, new span", 64, false, nothing, alloc_fixed, port_pages_alloc, NULL,
 	  false },
