@@ -20,7 +20,10 @@
  * magazines. In the fallback: the lock, and who locked a block looks again whether it is still the
  * CPU's.
  *
- * Which of the two is chosen once, before the first allocator exists; they do not mix.
+ * Which of the two is chosen once, before the first allocator exists; they do not mix.  The fast paths
+ * do not ask which: without sequences they are shown a table in which they find nothing, and sequences
+ * that come by all the same, in a call on what was never made an allocator, say, store into words of ours
+ * (no_rseq) and not where the thread has something else.
  *
  * Held by: tests/process/test_slots.c.
  */

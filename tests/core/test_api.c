@@ -646,6 +646,7 @@ static void walk(uint64_t seed)
 
 	walk_state = seed;
 	script_nr_cpus(3);
+	script_slow(seed % 5 == 0);
 	if (seed % 2)
 		script_hold(unit_trace(), true);
 	for (i = 0; i < 3; i++) {

@@ -507,6 +507,38 @@ static void the_first_on_a_cpu_is_interrupted(void)
 	assert_true(unit_explore(&scene) > 10);
 }
 
+/* --- no fast paths ------------------------------------------------------------------------------------ */
+
+static void *alloc_64(struct bpf_mem_alloc *ma, bool sized)
+{
+	return sized ? unit_alloc_size(ma, 64) : unit_alloc(ma);
+}
+
+/* What the CPU has is handed out, also where nothing else would be (at the limit of limbo, say). */
+static void without_fast_paths_magazines_serve(void)
+{
+	struct bpf_mem_alloc *ma;
+	unsigned int sized, replaced;
+	void *obj, *other;
+
+	script_slow(true);
+	for (sized = 0; sized < 2; sized++) {
+		ma = unit_ma(sized ? 0 : 64, false);
+		assert_ptr_equal(ma->cpus, port_load(&bma_world.no_cpus, relaxed));
+		obj = alloc_64(ma, sized);
+		other = alloc_64(ma, sized);
+		unit_free_rcu(ma, other);
+		replaced = script_calls(SCRIPT_REPLACE);
+		bpf_mem_alloc_set_limbo_limit(ma, 1);
+		unit_free(ma, obj);
+		assert_ptr_equal(alloc_64(ma, sized), obj);
+		unit_free_rcu(ma, obj);
+		assert_int_equal(script_calls(SCRIPT_REPLACE), replaced);
+		bpf_mem_alloc_set_limbo_limit(ma, 0);
+		unit_pass(1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -532,6 +564,7 @@ int main(void)
 		UNIT_TEST(alloc_interrupted_everywhere),
 		UNIT_TEST(free_interrupted_everywhere),
 		UNIT_TEST(free_rcu_interrupted_everywhere),
+		UNIT_TEST(without_fast_paths_magazines_serve),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

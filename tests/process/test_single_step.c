@@ -359,7 +359,6 @@ static bool trace_begin(void)
 	return true;
 }
 
-/* Those of debug mode are never entered here. */
 static void check_sequences(void)
 {
 	unsigned int i, j, seen = 0, places = 0, entered = 0;
