@@ -45,6 +45,20 @@ typedef unsigned int gfp_t;
 #define BPF_MEM_CACHE_SIZE_MAX (1 << 20)
 #define BPF_MEM_ALLOC_SIZE_MAX 4096
 
+/*
+ * Of a hot function of the shared library: call it by its address in the table of those, not through a stub
+ * that jumps there.  As with -fno-plt, its name is then resolved at start and not at its first call; a static
+ * library is called directly.
+ */
+#if defined(__has_attribute)
+#if __has_attribute(noplt)
+#define BMA_HOT_ __attribute__((noplt))
+#endif
+#endif
+#ifndef BMA_HOT_
+#define BMA_HOT_
+#endif
+
 struct bma_cpu;
 struct bma_group;
 struct bpf_mem_cache;
@@ -151,14 +165,14 @@ int bpf_mem_alloc_check_size(bool percpu, size_t size);
  * The frees accept NULL and ZERO_SIZE_PTR.  A pointer that is no object of @ma is reported on
  * stderr and counted, and nothing else happens.  They cannot fail.  Context: any.
  */
-void *bpf_mem_alloc(struct bpf_mem_alloc *ma, size_t size);
-void bpf_mem_free(struct bpf_mem_alloc *ma, void *ptr);
-void bpf_mem_free_rcu(struct bpf_mem_alloc *ma, void *ptr);
+BMA_HOT_ void *bpf_mem_alloc(struct bpf_mem_alloc *ma, size_t size);
+BMA_HOT_ void bpf_mem_free(struct bpf_mem_alloc *ma, void *ptr);
+BMA_HOT_ void bpf_mem_free_rcu(struct bpf_mem_alloc *ma, void *ptr);
 
 /* kmem_cache_alloc/free equivalent, for a fixed-size allocator.  Otherwise as above. */
-void *bpf_mem_cache_alloc(struct bpf_mem_alloc *ma);
-void bpf_mem_cache_free(struct bpf_mem_alloc *ma, void *ptr);
-void bpf_mem_cache_free_rcu(struct bpf_mem_alloc *ma, void *ptr);
+BMA_HOT_ void *bpf_mem_cache_alloc(struct bpf_mem_alloc *ma);
+BMA_HOT_ void bpf_mem_cache_free(struct bpf_mem_alloc *ma, void *ptr);
+BMA_HOT_ void bpf_mem_cache_free_rcu(struct bpf_mem_alloc *ma, void *ptr);
 
 /*
  * As bpf_mem_cache_alloc(); with GFP_KERNEL it may sleep, and waits for a grace period before it
@@ -166,7 +180,7 @@ void bpf_mem_cache_free_rcu(struct bpf_mem_alloc *ma, void *ptr);
  * flavour (an online QSBR thread is taken offline for the wait).
  * Context: any with GFP_NOWAIT and GFP_ATOMIC, process with GFP_KERNEL.
  */
-void *bpf_mem_cache_alloc_flags(struct bpf_mem_alloc *ma, gfp_t flags);
+BMA_HOT_ void *bpf_mem_cache_alloc_flags(struct bpf_mem_alloc *ma, gfp_t flags);
 
 /*
  * Give an object's memory straight back to the slab: no destructor, no grace period.  The caller
