@@ -144,7 +144,7 @@ struct bpf_mem_cache {
 	/* Any context.  Of counts of objects a value may be off, and below 0, while a step is under way. */
 	BMA_LINE_BEGINS struct bma_stack partial; /* neither full nor empty: where a step failed */
 	struct bma_stack depot; /* full, or as full as the reclaimer found it on a CPU */
-	PORT_ATOMIC(int64_t) nr_depot; /* in depot and partial */
+	PORT_ATOMIC(int64_t) nr_depot; /* in depot and partial, or more */
 	PORT_ATOMIC(int64_t) nr_depot_low; /* lowest since the reclaimer's last visit */
 	struct bma_stack partial_spans, dead_spans;
 	PORT_ATOMIC(int64_t) nr_from_slab; /* taken less put back */
@@ -154,7 +154,7 @@ struct bpf_mem_cache {
 
 	BMA_LINE_BEGINS struct bma_stack by_rcu; /* as partial, of objects that have no cookie yet */
 	bma_word_t bucket[BMA_NR_BUCKETS];
-	PORT_ATOMIC(int64_t) nr_limbo; /* in buckets and by_rcu */
+	PORT_ATOMIC(int64_t) nr_limbo; /* in buckets and by_rcu, or less */
 	PORT_ATOMIC(int64_t) poll_at; /* bytes of them after the latest poll from limbo_put */
 	PORT_ATOMIC(uint64_t) yields; /* {grace periods that had ended:32, yields since:32} */
 
@@ -447,10 +447,11 @@ bool bma_callbacks_step(void);
 void bma_limbo_put(struct bpf_mem_cache *c, struct bma_magazine *m);
 void bma_limbo_let_readers_run(struct bpf_mem_cache *c);
 struct bma_magazine *bma_limbo_get(struct bpf_mem_cache *c);
+void bma_limbo_put_partial(struct bpf_mem_cache *c, struct bma_magazine *m);
+struct bma_magazine *bma_limbo_get_partial(struct bpf_mem_cache *c);
 bool bma_limbo_ripen(struct bpf_mem_cache *c);
 int64_t bma_limbo_bytes(struct bma_group *g);
 void bma_limbo_close(struct bpf_mem_cache *c);
-void bma_limbo_recount(struct bpf_mem_cache *c);
 bma_handle_t bma_limbo_take(struct bpf_mem_cache *c, unsigned int bucket);
 void bma_wait_begin(struct bma_wait *wait, struct bma_gp *gp);
 bool bma_wait_done(struct bma_wait *wait, struct bma_gp *gp);

@@ -239,11 +239,9 @@ void bma_cpu_flush(struct bpf_mem_cache *c, void *obj)
 /* A magazine with room for free_rcu's objects; best, the one that allocs emptied on this CPU. */
 static struct bma_magazine *by_rcu_get(struct bpf_mem_cache *c, struct bma_cpu *block)
 {
-	struct bma_magazine *m = bma_stack_pop(&c->by_rcu);
+	struct bma_magazine *m = bma_limbo_get_partial(c);
 
-	if (m)
-		port_sub(&c->nr_limbo, (int64_t)m->count, relaxed);
-	else
+	if (!m)
 		m = previous_get(c, block, 0, 0);
 	return m ? m : bma_magazine_new();
 }
@@ -251,14 +249,11 @@ static struct bma_magazine *by_rcu_get(struct bpf_mem_cache *c, struct bma_cpu *
 /* Give up a magazine of objects that were freed with free_rcu. */
 static void by_rcu_put(struct bpf_mem_cache *c, struct bma_magazine *m)
 {
-	int64_t count = m->count;
-
-	if (count == c->capacity) {
+	if (m->count == c->capacity) {
 		bma_limbo_put(c, m);
 		bma_limbo_let_readers_run(c);
 	} else {
-		bma_stack_push(&c->by_rcu, m, m);
-		port_add(&c->nr_limbo, count, relaxed);
+		bma_limbo_put_partial(c, m);
 		port_reclaim_wake();
 	}
 }

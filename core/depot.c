@@ -17,11 +17,13 @@
  *	partial		any			any			nobody
  *	chain		its owner		its owner		its owner
  *
- * Invariants: nr_depot is the sum of the counts of depot and partial when nothing runs
- * (test_depot.c, and bpf_mem_alloc_stats() in every test that compares it).
+ * Invariants: nr_depot is the sum of the counts of depot and partial when nothing runs, nor was
+ * stopped (test_depot.c, and bpf_mem_alloc_stats() in every test that compares it).
  *
  * Ordering: the stack's release and acquire carry entries and count; nr_depot is relaxed, for
- * watermarks and statistics only.
+ * watermarks and statistics only.  A magazine is counted before it can be popped, and until after
+ * that, so nr_depot is never less than what is there, also where a thread was stopped for good in
+ * between (fork.c): the reclaimer trims by it, and what it does not count would strand.
  *
  * Progress: lock-free, and O(1) however many magazines there are.  Contexts: any.
  *
@@ -112,8 +114,8 @@ void bma_depot_put(struct bpf_mem_cache *c, struct bma_magazine *m)
 		bma_magazine_free(m);
 		return;
 	}
-	bma_stack_push(count == c->capacity ? &c->depot : &c->partial, m, m);
 	port_add(&c->nr_depot, (int64_t)count, relaxed);
+	bma_stack_push(count == c->capacity ? &c->depot : &c->partial, m, m);
 }
 
 static struct bma_magazine *got(struct bpf_mem_cache *c, struct bma_magazine *m)

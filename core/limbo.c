@@ -16,7 +16,7 @@
  *
  *	list		push		take all	walk
  *	bucket		any		any		reclaimer, after it took it
- *	by_rcu		any		reclaimer	-
+ *	by_rcu		any		reclaimer	-	(any: pop)
  *
  * Invariants:
  *   (1) A magazine's cookie is snapshot when no CPU can push to it any more.
@@ -25,6 +25,10 @@
  *       pusher)
  *   (3) tail and total of the first magazine describe the list.  They are copied from the one below
  *       before the compare-and-swap; the tag makes it fail if that one was taken meanwhile.
+ *
+ *   (4) nr_limbo is never more than what is there: a magazine counts from after it was put in until
+ *       before it is taken.  So a thread that is stopped for good in between (fork.c) makes the
+ *       limit wider by what it had in hand, and does not have allocations refused for good.
  *
  * Two cookies can be pending in a domain at a time (the running grace period's and the next one's),
  * so with four buckets the one that a new cookie falls into is done, but for a late pusher's, which
@@ -83,11 +87,16 @@ static struct bma_magazine *take_ripe(struct bpf_mem_cache *c, bma_word_t *bucke
 {
 	uint64_t word = port_load(bucket, acquire);
 	struct bma_magazine *m = first_of(word);
+	int64_t total;
 
-	if (!m || !bma_gp_done(gp_of(c), cookie_of(word)) ||
-	    !port_cas(bucket, &word, changed(word, 0, 0), acq_rel))
+	if (!m || !bma_gp_done(gp_of(c), cookie_of(word)))
 		return NULL;
-	port_sub(&c->nr_limbo, (int64_t)port_load(&m->total, relaxed), relaxed);
+	total = port_load(&m->total, relaxed);
+	port_sub(&c->nr_limbo, total, relaxed);
+	if (!port_cas(bucket, &word, changed(word, 0, 0), acq_rel)) {
+		port_add(&c->nr_limbo, total, relaxed);
+		return NULL;
+	}
 	return bma_debugging() ? bma_debug_ripened(c, m) : m;
 }
 
@@ -191,7 +200,6 @@ void bma_limbo_put(struct bpf_mem_cache *c, struct bma_magazine *m)
 				cookie_of(word) :
 				cookie;
 	} while (!port_cas(bucket, &word, changed(word, later, bma_handle(m)), acq_rel));
-	/* Not before: that of a thread that ended in between would count for good. */
 	port_add(&c->nr_limbo, count, relaxed);
 	request(c, later);
 	poll_if_due(c);
@@ -239,6 +247,29 @@ struct bma_magazine *bma_limbo_get(struct bpf_mem_cache *c)
 	return m;
 }
 
+/* Give up a magazine that has room, and no cookie yet. */
+void bma_limbo_put_partial(struct bpf_mem_cache *c, struct bma_magazine *m)
+{
+	int64_t count = m->count;
+
+	bma_stack_push(&c->by_rcu, m, m);
+	port_add(&c->nr_limbo, count, relaxed);
+}
+
+/* One of these, or NULL. */
+struct bma_magazine *bma_limbo_get_partial(struct bpf_mem_cache *c)
+{
+	struct bma_magazine *m;
+
+	if (!bma_stack_first(&c->by_rcu))
+		return NULL;
+	/* How many are in it is known when we have it. */
+	port_sub(&c->nr_limbo, c->capacity, relaxed);
+	m = bma_stack_pop(&c->by_rcu);
+	port_add(&c->nr_limbo, (int64_t)c->capacity - (m ? m->count : 0), relaxed);
+	return m;
+}
+
 /* Give a cookie to the magazines that failed steps left without one. */
 void bma_limbo_close(struct bpf_mem_cache *c)
 {
@@ -251,25 +282,6 @@ void bma_limbo_close(struct bpf_mem_cache *c)
 		port_sub(&c->nr_limbo, (int64_t)m->count, relaxed);
 		bma_limbo_put(c, m);
 	}
-}
-
-/* In the child of a fork, where who was to count may not be: count again.  Nothing else runs. */
-void bma_limbo_recount(struct bpf_mem_cache *c)
-{
-	bma_handle_t h = bma_stack_first(&c->by_rcu);
-	struct bma_magazine *m;
-	int64_t objs = 0;
-	unsigned int i;
-
-	for (i = 0; i < BMA_NR_BUCKETS; i++) {
-		m = first_of(port_load(&c->bucket[i], relaxed));
-		objs += m ? port_load(&m->total, relaxed) : 0;
-	}
-	for (; h; h = port_load(&m->next, relaxed)) {
-		m = bma_piece(h);
-		objs += m->count;
-	}
-	port_store(&c->nr_limbo, objs, relaxed);
 }
 
 /* Teardown: empty a bucket, ripe or not; returns the first of what was in it. */

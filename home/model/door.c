@@ -173,17 +173,23 @@ bool port_readers_fence(void)
 	return true;
 }
 
+/* In the child of a fork the one that is left has a number that no thread of the parent had. */
 uint32_t port_thread_id(void)
 {
-	return (uint32_t)(model.self < 0 ? model.played : model.self) + 2;
+	return (uint32_t)(model.self < 0 ? model.played : model.self) + 2 +
+	       (model.forked ? 2 * MODEL_THREADS : 0);
 }
 
 bool port_thread_dead(uint32_t id)
 {
-	struct model_thread *t = &model.thread[id - 2];
+	struct model_thread *t;
 
 	model_point("port_thread_dead");
-	if (id < 2 || id - 2 >= model.nr_threads || !t->done)
+	/* The numbers of those that are gone come again there: for all that we know, they are alive. */
+	if (model.forked || id < 2 || id - 2 >= model.nr_threads)
+		return false;
+	t = &model.thread[id - 2];
+	if (!t->done)
 		return false;
 	/* The system has switched it away for good. */
 	late_all_go(t);
@@ -422,6 +428,45 @@ void model_settle(void)
 	}
 	if (rounds == 64)
 		model_fail("the reclaimer never comes to an end");
+}
+
+/* --- fork --------------------------------------------------------------------------------------- */
+
+/* What they had stored is in the child's memory, as the system interrupts every CPU of a fork. */
+static void others_are_gone(void)
+{
+	struct model_thread *t;
+	unsigned int i;
+
+	for (i = 0; i < model.nr_threads; i++) {
+		t = &model.thread[i];
+		late_all_go(t);
+		if ((int)i == model.self)
+			continue;
+		t->done = true;
+		t->ready = NULL;
+		t->handler = NULL;
+		t->reader = NULL;
+		inside[i] = 0;
+		/* What they were at tells no states apart any more. */
+		t->sp = thread_stack_top(i);
+	}
+}
+
+/* As home/process/life.c has it. */
+void model_fork(void)
+{
+	uint32_t before = port_thread_id();
+
+	port_reclaim_lock(); /* ROUND */
+	model_point("fork");
+	others_are_gone();
+	model.forked = true;
+	reclaimer.exists = false;
+	reclaimer.asked = 0;
+	reclaimer.woken = true;
+	bma_forked(before);
+	port_reclaim_unlock();
 }
 
 void port_init(void)

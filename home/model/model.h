@@ -77,6 +77,12 @@ void model_reclaimer(unsigned int rounds);
 /* In finish: rounds for as long as the reclaimer would run them. */
 void model_settle(void);
 
+/*
+ * The process forks, and what goes on is the child: the calling thread is all that it has.  Of the others
+ * nothing is left but what they have written.
+ */
+void model_fork(void);
+
 /* The domain that the home drives: its readers; and @n grace periods, driven by the calling thread. */
 const struct rcu_flavor_struct *model_flavor(void);
 void model_flavor_lock(void);

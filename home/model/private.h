@@ -61,6 +61,7 @@ struct model {
 	unsigned int late, migrations, fails; /* left */
 	unsigned int nr_cpus;
 	bool fences, sequences, flavor;
+	bool forked; /* this is the child now */
 	const void *late_at;
 	uint64_t last; /* what the last access found */
 	char *arena_next;

@@ -309,6 +309,10 @@ static void go_on_in_child(unsigned int freed, bool mapped)
 	use(ma);
 	bpf_mem_alloc_stats(ma, &s);
 	assert_int_equal(s.limbo_refusals, 0);
+	bpf_rcu_barrier();
+	/* Whoever was counting: nothing is in limbo now, and the depot has no more than it counts. */
+	assert_true(port_load(&ma->caches->nr_limbo, relaxed) <= 0);
+	assert_true(port_load(&ma->caches->nr_depot, relaxed) >= 0);
 	bpf_mem_alloc_destroy(ma);
 	for (i = 0; i < 20; i++) {
 		unit_pass(1);
@@ -446,24 +450,51 @@ static void what_others_had_is_not_called_lost(void)
 	begin();
 }
 
-/* Also what lies, without a cookie, in magazines that are not full. */
-static void what_is_in_limbo_is_counted_again(void)
-{
-	struct bpf_mem_cache *c;
-	struct bma_magazine *m;
+/* Each call in turn, with a fork on top of it at each point: it goes on in the child, and counts right. */
+static void (*interrupted)(void);
+static unsigned int nr_freed;
 
+static void prepare_call(void)
+{
 	begin();
-	ma = unit_ma(1024, false);
-	c = ma->caches;
-	m = bma_magazine_new();
-	bma_magazine_push(c, m, bpf_mem_cache_alloc(ma));
-	by_rcu_put(c, m);
-	assert_int_equal(port_load(&c->nr_limbo, relaxed), 1);
-	/* As its thread left it: put, and not yet counted. */
-	port_store(&c->nr_limbo, 0, relaxed);
-	fork_as(CHILD);
-	assert_int_equal(port_load(&c->nr_limbo, relaxed), 1);
+	prepare(nr_freed);
+}
+
+static void run_call(void)
+{
+	interrupted();
+}
+
+static void check_counts(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 40; i++) {
+		unit_pass(1);
+		bma_reclaim();
+	}
+	assert_int_equal(port_load(&ma->caches->nr_limbo, relaxed), 0);
+	assert_int_equal(port_load(&ma->caches->nr_depot, relaxed), 0);
+	bpf_mem_alloc_destroy(ma);
+	while (bma_reclaim())
+		unit_pass(1);
 	end();
+}
+
+static void counts_are_right_where_the_call_goes_on(void)
+{
+	static void (*const calls[])(void) = { other_alloc, other_free, other_free_rcu };
+	struct unit_scene scene = { .prepare = prepare_call,
+				    .run = run_call,
+				    .nested = in_the_child,
+				    .check = check_counts };
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		interrupted = calls[i];
+		for (nr_freed = 0; nr_freed < 8; nr_freed++)
+			unit_explore(&scene);
+	}
 }
 
 int main(void)
@@ -479,7 +510,7 @@ int main(void)
 		UNIT_TEST(a_callback_may_be_half_queued),
 		UNIT_TEST(one_under_way_is_run_again),
 		UNIT_TEST(what_others_had_is_not_called_lost),
-		UNIT_TEST(what_is_in_limbo_is_counted_again),
+		UNIT_TEST(counts_are_right_where_the_call_goes_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -376,9 +376,9 @@ static void close_gives_cookies(void)
 		waiting[nr_waiting].m = m;
 		waiting[nr_waiting].number = SCRIPT_GP_FIRST + 1;
 		waiting[nr_waiting++].in = true;
-		port_add(&c->nr_limbo, 1, relaxed);
-		bma_stack_push(&c->by_rcu, m, m);
+		bma_limbo_put_partial(c, m);
 	}
+	assert_int_equal(nr_limbo(), 3);
 	/* What passes before they have one does not count. */
 	script_gp_pass(unit_rcu(), 1);
 	assert_int_equal(get_all(), 0);
@@ -389,6 +389,44 @@ static void close_gives_cookies(void)
 	script_gp_pass(unit_rcu(), 1);
 	assert_int_equal(get_all(), 3);
 	check_empty();
+}
+
+static struct bma_magazine *partial[2];
+
+static void prepare_partial(void)
+{
+	begin();
+	partial[0] = partial[1] = NULL;
+	bma_limbo_put_partial(c, magazine(1));
+}
+
+static void get_partial(void)
+{
+	partial[0] = bma_limbo_get_partial(c);
+}
+
+static void get_partial_too(void *arg)
+{
+	(void)arg;
+	partial[1] = bma_limbo_get_partial(c);
+}
+
+static void check_partial(void)
+{
+	assert_true(!partial[0] != !partial[1]);
+	assert_int_equal(nr_limbo(), 0);
+	bma_magazine_free(partial[0] ? partial[0] : partial[1]);
+	check_empty();
+}
+
+static void one_gets_what_two_have_seen(void)
+{
+	struct unit_scene scene = { .prepare = prepare_partial,
+				    .run = get_partial,
+				    .nested = get_partial_too,
+				    .check = check_partial };
+
+	assert_true(unit_explore(&scene) > 2);
 }
 
 static void take_all_takes_ripe_and_unripe(void)
@@ -631,6 +669,7 @@ int main(void)
 		UNIT_TEST(more_yields_to_who_drives),
 		UNIT_TEST(a_few_large_objects_do_not_yield),
 		UNIT_TEST(close_gives_cookies),
+		UNIT_TEST(one_gets_what_two_have_seen),
 		UNIT_TEST(take_all_takes_ripe_and_unripe),
 		UNIT_TEST(a_wait_is_for_both),
 		UNIT_TEST(a_running_period_of_either_kind_does_not_count),
