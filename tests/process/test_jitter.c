@@ -1,24 +1,56 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * test_jitter.c - delays at shared accesses find what they are for: the seed's three teardown races
+ * test_jitter.c - delays at shared accesses find what they are for: the seed's races
  *
- * The protocol of tests/model/seed on two real threads, with the delays of the jitter build, until each
- * race has shown itself.  The same for a long while with the flags in the right order, where no race is.
+ * The protocol of tests/model/seed on two real threads, with delays, until each race has shown itself.  The
+ * same for a long while with the flags in the right order, where no race is.
+ *
+ * The delays of the jitter build are for two threads that run at the same time.  On a machine that is busy
+ * these two mostly share a CPU, and then what happens between two accesses of the one is what happens
+ * while it sleeps: so here it also sleeps, and often.  Who sleeps gets a busy CPU soon.
  */
 #include "jitter.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
 
 #include "port.h"
 #include "util.h"
-#include "../model/seed/protocol.h"
 
-/* Mostly well within ten; a machine with much else to do takes longer. */
-#define PATIENCE_S 30
+#define PATIENCE_S 10
 #define LOST "an object is lost"
 #define RUNS_ON_FREED "a callback runs on a cache that was freed"
+#define TWO_OWNERS "an object has two owners"
+
+static void nap(unsigned int us)
+{
+	nanosleep(&(const struct timespec){ .tv_nsec = us * 1000 }, NULL);
+}
+
+/* From 1 to 64 us. */
+static void jitter_or_nap(void)
+{
+	unsigned int x = jitter_draw();
+
+	jitter();
+	if (!(x & 3))
+		nap(1u << (x >> 2) % 7);
+}
+
+/* In the accesses of what follows. */
+#define jitter() jitter_or_nap()
+#include "../model/seed/protocol.h"
+
+#include "../model/seed/consumers.h"
+#undef jitter
+
+struct race {
+	void (*setup)(void);
+	void (*ours)(void), (*theirs)(void); /* at the same time */
+	void (*finish)(void);
+};
 
 static const char *_Atomic failure;
 static _Atomic unsigned long turn, turn_done; /* of the callbacks */
@@ -35,7 +67,7 @@ static void seed_wait(const char *what, bool (*over)(void *arg))
 {
 	(void)what;
 	while (!over(NULL))
-		sched_yield();
+		nap(10);
 }
 
 /* Longer than most delays, as a real one is. */
@@ -50,20 +82,26 @@ static void await_change(_Atomic unsigned long *word, unsigned long from)
 	unsigned int n;
 
 	for (n = 0; atomic_load(word) == from && !atomic_load(&stop); n++)
-		if (n > 1000)
-			sched_yield();
+		if (n > 100)
+			nap(10);
 }
 
-static void *callbacks(void *arg)
+static void sleep_precisely(void)
 {
+	prctl(PR_SET_TIMERSLACK, 1000);
+}
+
+static void *they(void *arg)
+{
+	const struct race *race = arg;
 	unsigned long mine = 0;
 
-	(void)arg;
+	sleep_precisely();
 	for (;;) {
 		await_change(&turn, mine);
 		if (atomic_load(&stop))
 			return NULL;
-		run_callbacks();
+		race->theirs();
 		atomic_store(&turn_done, ++mine);
 	}
 }
@@ -78,66 +116,82 @@ static void begin(void (*setup)(void))
 }
 
 /* Once; what went wrong, or NULL. */
-static const char *teardown(void (*setup)(void))
+static const char *run_once(const struct race *race)
 {
 	unsigned long mine = atomic_load(&turn) + 1;
 
-	begin(setup);
+	begin(race->setup);
 	atomic_store(&turn, mine);
-	destroy();
+	race->ours();
 	await_change(&turn_done, mine - 1);
-	finish();
+	if (race->finish)
+		race->finish();
 	return failure;
 }
 
-/* Again and again, at most @max times, until one goes wrong. */
-static const char *teardowns(void (*setup)(void), unsigned long max)
+/* Again and again, at most @max times or @seconds, until one goes wrong. */
+static const char *run(const struct race *race, unsigned long max, double seconds)
 {
-	double until = now() + PATIENCE_S;
+	double start = now();
 	const char *found = NULL;
 	unsigned long n = 0;
 	pthread_t thread;
 
 	stop = false;
 	turn = turn_done = 0;
-	thread_start(&thread, callbacks, NULL);
-	while (!found && n < max && now() < until) {
-		found = teardown(setup);
+	sleep_precisely();
+	thread_start(&thread, they, (void *)race);
+	while (!found && n < max && now() < start + seconds) {
+		found = run_once(race);
 		n++;
 	}
 	stop = true;
 	thread_join(thread);
-	printf("# %lu teardowns: %s\n", n, found ? found : "no race");
+	printf("# %lu times, %.2f s: %s\n", n, now() - start, found ? found : "no race");
 	return found;
 }
 
-static void must_show(void (*setup)(void), const char *what)
+static void must_show(const struct race *race, const char *what)
 {
 	const char *found;
 
 	if (under_valgrind())
 		skip_because("valgrind runs one thread at a time");
-	found = teardowns(setup, ~0ul);
+	found = run(race, ~0ul, PATIENCE_S);
 	assert_non_null(found);
 	assert_string_equal(found, what);
 }
 
 static void test_leak(void **state)
 {
+	static const struct race race = { setup_leak, destroy, run_callbacks, finish };
+
 	(void)state;
-	must_show(setup_leak, LOST);
+	must_show(&race, LOST);
 }
 
 static void test_order(void **state)
 {
+	static const struct race race = { setup_order, destroy, run_callbacks, finish };
+
 	(void)state;
-	must_show(setup_order, RUNS_ON_FREED);
+	must_show(&race, RUNS_ON_FREED);
 }
 
 static void test_tgt(void **state)
 {
+	static const struct race race = { setup_tgt, destroy, run_callbacks, finish };
+
 	(void)state;
-	must_show(setup_tgt, RUNS_ON_FREED);
+	must_show(&race, RUNS_ON_FREED);
+}
+
+static void test_consumers(void **state)
+{
+	static const struct race race = { setup_list, take_one_by_one, take_all_and_add, NULL };
+
+	(void)state;
+	must_show(&race, TWO_OWNERS);
 }
 
 static void setup_right_order(void)
@@ -149,16 +203,17 @@ static void setup_right_order(void)
 /* So it is the race that shows, and not the way it is looked for. */
 static void test_right_order(void **state)
 {
+	static const struct race race = { setup_right_order, destroy, run_callbacks, finish };
+
 	(void)state;
-	assert_null(teardowns(setup_right_order, turns(20000, 1000000)));
+	assert_null(run(&race, turns(5000, 200000), 1e9));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_leak),
-		cmocka_unit_test(test_order),
-		cmocka_unit_test(test_tgt),
+		cmocka_unit_test(test_leak),	    cmocka_unit_test(test_order),
+		cmocka_unit_test(test_tgt),	    cmocka_unit_test(test_consumers),
 		cmocka_unit_test(test_right_order),
 	};
 

@@ -2,14 +2,16 @@
 /*
  * seed.c - the protocol that the review was about, as it was; and its scenes again, with ours
  *
- * protocol.h has it.  A list there is a word with a bit for each object; but for the one race that is about
- * links.
+ * protocol.h has it, where a list is a word with a bit for each object; and consumers.h, for the one race that
+ * is about links.
  *
  * Those must fail that say so (`must fail` in their name); docs/teardown.md draws the four.
  */
 #include "scene.h"
 
 #include "protocol.h"
+
+#include "consumers.h"
 
 static void seed_fail(const char *what)
 {
@@ -24,64 +26,6 @@ static void seed_wait(const char *what, bool (*over)(void *arg))
 /* As long as it takes is one of the interleavings. */
 static void seed_grace_period(void)
 {
-}
-
-/* --- two consumers of one list ------------------------------------------------------------------ */
-
-struct node {
-	struct node *next;
-	int owner; /* 0: on the list */
-};
-
-static struct node node[2], *first;
-
-static void own(struct node *n)
-{
-	if (n && n->owner)
-		model_fail("an object has two owners");
-	if (n)
-		n->owner = model_self() + 1;
-}
-
-static struct node *del_first(void)
-{
-	struct node *n = port_load(&first, seq_cst), *next;
-
-	do {
-		if (!n)
-			return NULL;
-		next = port_load(&n->next, seq_cst);
-	} while (!port_cas(&first, &n, next, seq_cst));
-	own(n);
-	return n;
-}
-
-/* A refill, which takes what waits one by one. */
-static void refill(void)
-{
-	del_first();
-	del_first();
-}
-
-/* A callback on another CPU takes all; the first is handed out and freed again, the second is kept. */
-static void take_all_and_add(void)
-{
-	struct node *n = port_xchg(&first, NULL, seq_cst), *kept;
-
-	if (!n)
-		return;
-	own(n);
-	kept = port_load(&n->next, seq_cst);
-	own(kept);
-	n->owner = 0;
-	port_store(&n->next, port_load(&first, seq_cst), seq_cst);
-	port_store(&first, n, seq_cst);
-}
-
-static void setup_list(void)
-{
-	first = &node[0];
-	node[0].next = &node[1];
 }
 
 /* --- the same scenes here ------------------------------------------------------------------------- */
@@ -198,7 +142,7 @@ static const struct model_scenario scenarios[] = {
 		.name = "must fail: 4 two consumers of one list",
 		.must_fail = true,
 		.setup = setup_list,
-		.thread = { refill, take_all_and_add },
+		.thread = { take_one_by_one, take_all_and_add },
 		.nr_cpus = 2,
 		FREELY,
 	},
