@@ -7,8 +7,8 @@ PYTHON ?= python3
 SETUP ?=
 # For `make demo`: the files whose words are counted; without any, the licence texts of Debian.
 FILES ?=
-# For `make torture` and `make fuzz`: seconds.
-TIME ?= 600
+# For `make torture`, `make fuzz` and `make proof`: seconds.
+TIME ?=
 
 all: build/build.ninja
 	@ninja -C build --quiet product
@@ -21,7 +21,8 @@ help:
 	@echo '                (BMA_TEST_LONG=1 for the long runs too, which take many minutes)'
 	@echo 'make torture    bma torture in every way for TIME seconds (600), then the long forms of the tests'
 	@echo 'make torture-fail  break the library in several ways, and see that torture finds each'
-	@echo 'make proof      every interleaving of small scenes, up to bounds, and a table; minutes to hours'
+	@echo 'make proof      every interleaving of small scenes, up to bounds, what must fail, and torture: a table,'
+	@echo '                in TIME seconds (7200)'
 	@echo 'make model-fail that each barrier that is removed is missed by the model checker'
 	@echo 'make fuzz       sequences of calls against a model, for TIME seconds (600); what it finds is in build-fuzz/'
 	@echo 'make install    put it in place (DESTDIR=..., and SETUP="--prefix=..." at the first make)'
@@ -45,15 +46,15 @@ check:
 
 torture: all
 	@sh scripts/deps build demo check
-	@$(PYTHON) scripts/torture --long $(TIME)
+	@$(PYTHON) scripts/torture --long $(or $(TIME),600)
 
 torture-fail: all
 	@sh scripts/deps build demo check
 	@$(PYTHON) scripts/torture-fail
 
-proof:
+proof: all
 	@sh scripts/deps build demo check proof
-	@$(PYTHON) scripts/proof
+	@$(PYTHON) scripts/proof --time $(or $(TIME),7200)
 
 model-fail:
 	@sh scripts/deps build demo check proof
@@ -65,7 +66,7 @@ fuzz:
 	@test -f build-fuzz/build.ninja || CC=clang meson setup -Dfuzz=true build-fuzz >/dev/null
 	@ninja -C build-fuzz --quiet fuzz
 	@mkdir -p build-fuzz/found
-	build-fuzz/fuzz -max_len=800 -len_control=0 -max_total_time=$(TIME) -print_final_stats=1 \
+	build-fuzz/fuzz -max_len=800 -len_control=0 -max_total_time=$(or $(TIME),600) -print_final_stats=1 \
 		-artifact_prefix=build-fuzz/ build-fuzz/found tests/fuzz/corpus
 
 # Programs linked with the new library find it at once where it is in the linker's path.

@@ -209,17 +209,30 @@ static void print_json_findings(const struct torture_shared *shared)
 	printf("]");
 }
 
+static unsigned long threads_at_a_time(const struct torture_params *p)
+{
+	unsigned long n = 0;
+	unsigned int i;
+
+	for (i = 0; i < NR_KINDS; i++)
+		n += p->kinds[i] ? p->updaters + p->readers : 0;
+	for (i = 0; i < NR_DISTURBERS; i++)
+		n += p->disturbers[i];
+	return n;
+}
+
 static void print_json(const struct torture_shared *shared, const struct sums *s, bool bad)
 {
 	const struct torture_params *p = &shared->params;
 
 	/* The seed as a string: a number of 64 bits is more than many readers keep. */
 	printf("{\"command\": \"torture\", \"version\": \"%s\", \"cpus\": %u, \"seed\": \"%llu\",\n"
-	       " \"seconds\": %.3f, \"updaters\": %lu, \"readers\": %lu,\n"
+	       " \"seconds\": %.3f, \"threads\": %lu, \"updaters\": %lu, \"readers\": %lu,\n"
 	       " \"updates\": %llu, \"own_objects\": %llu, \"sections\": %llu,\n"
 	       " \"grace_periods\": %llu, \"refusals\": %llu",
-	       BMA_VERSION, usable_cpus(), (ull)p->seed, shared->seconds, p->updaters, p->readers,
-	       (ull)s->updates, (ull)s->private, (ull)s->sections, (ull)s->ended, (ull)s->refusals);
+	       BMA_VERSION, usable_cpus(), (ull)p->seed, shared->seconds, threads_at_a_time(p),
+	       p->updaters, p->readers, (ull)s->updates, (ull)s->private, (ull)s->sections,
+	       (ull)s->ended, (ull)s->refusals);
 	print_json_counts("disturbances", disturber_names, s->disturbances, NR_DISTURBERS);
 	print_json_counts("faults", fault_names, s->faults, FAULT_MEMBARRIER);
 	print_json_pipe(shared, s);

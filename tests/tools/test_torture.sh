@@ -54,6 +54,7 @@ assert t['seed'] == '18446744073709551615', t
 assert set(t['reader_pipe']) == {'own', 'trace', 'memb', 'mb', 'qsbr', 'bp'}, t
 for pipe in t['reader_pipe'].values():
     assert len(pipe) == 11 and pipe[0] > 0 and not any(pipe[2:]), t
+assert t['threads'] >= 6 * (t['updaters'] + t['readers']) + len(t['disturbances']), t
 # A thread sanitizer cannot have forks.
 assert all(n for name, n in t['disturbances'].items() if name != 'fork'), t
 assert t['faults']['mmap'] and t['faults']['thread'], t
