@@ -67,6 +67,7 @@ struct bench_contestant {
 	const char *name;
 	const char *preload; /* a shared library that takes malloc's place */
 	enum bench_program program;
+	const char *environment; /* NAME=value; NULL: as it is */
 	/* Why it cannot run in this build; NULL: it can. */
 	const char *missing;
 	/* Takes the place of the benchmark's run(). */

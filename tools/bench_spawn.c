@@ -72,6 +72,8 @@ static enum exit_code exec_worker(void *arg)
 	snprintf(fd, sizeof(fd), "%d", spawn->fd);
 	if (spawn->run->who->preload)
 		setenv("LD_PRELOAD", spawn->run->who->preload, 1);
+	if (spawn->run->who->environment)
+		putenv((char *)spawn->run->who->environment);
 	/* A library that cannot be preloaded is the linker's complaint, and the row's. */
 	if (spawn->quiet)
 		dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);

@@ -30,6 +30,7 @@
 #define _GNU_SOURCE
 #include <linux/membarrier.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -41,6 +42,7 @@
 #endif
 
 static unsigned int nr_cpus = 1;
+static unsigned int nr_emulated; /* 0: CPUs are the machine's */
 
 #if HOME_RSEQ
 /* The kernel's struct rseq, as far as sequences go: on CPU 0, for good, and never restarted. */
@@ -117,6 +119,31 @@ unsigned int home_possible_cpus(const char *path)
 	return listed > last ? listed : room;
 }
 
+#define MAX_EMULATED 4096
+#define EMULATED_STAY 256 /* looks of a thread at where it is, one or two for each call */
+
+/* So many CPUs are emulated if the user asks for it, for tests and measurements. */
+static unsigned int emulated_cpus(void)
+{
+	const char *asked = secure_getenv("BMA_CPUS");
+	long nr = asked ? atol(asked) : 0;
+
+	return nr > 0 && nr <= MAX_EMULATED ? (unsigned int)nr : 0;
+}
+
+/*
+ * A thread stays for some magazines on one and goes on to the next, where others come after it and find
+ * what it has freed.  A nested context's turn may be lost, which does no harm.
+ */
+static unsigned int emulated_cpu(void)
+{
+	static HOME_THREAD_LOCAL uint32_t turn;
+
+	if (!turn)
+		turn = port_thread_id() * EMULATED_STAY;
+	return turn++ / EMULATED_STAY % nr_emulated;
+}
+
 void home_slots_init(void)
 {
 	unsigned int possible = home_possible_cpus("/sys/devices/system/cpu/possible");
@@ -125,9 +152,13 @@ void home_slots_init(void)
 	aim_at_nothing();
 #endif
 	/* Else all are taken for one CPU, which the fallback can. */
-	if (!possible)
+	if (possible)
+		nr_cpus = possible;
+	nr_emulated = emulated_cpus();
+	if (nr_emulated > nr_cpus)
+		nr_cpus = nr_emulated;
+	if (!possible || nr_emulated)
 		return;
-	nr_cpus = possible;
 #if HOME_RSEQ && __has_include(<sys/rseq.h>)
 	if (!__rseq_size)
 		return;
@@ -146,6 +177,8 @@ unsigned int port_nr_cpus(void)
 
 unsigned int port_cpu(void)
 {
+	if (nr_emulated)
+		return emulated_cpu();
 #if HOME_RSEQ
 	int cpu = sequences ? rseq_cpu_id(home_rseq_offset) : sched_getcpu();
 #else

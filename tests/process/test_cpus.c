@@ -245,6 +245,62 @@ static void test_wrong_list(void **state)
 	expect_with("0\n", home_possible_cpus("/nowhere"));
 }
 
+/* --- CPUs that are emulated ----------------------------------------------------------------------- */
+
+/* A thread comes by all of them; port_cpu() is what its calls go by. */
+static void see_all(unsigned int nr)
+{
+	static bool seen[4096];
+	unsigned int left = nr, cpu;
+	unsigned long i;
+
+	for (i = 0; left; i++) {
+		must(i < 1000ul * nr);
+		cpu = port_cpu();
+		must(cpu < nr);
+		left -= !seen[cpu];
+		seen[cpu] = true;
+	}
+}
+
+static void work_on_emulated(void *value)
+{
+	unsigned int nr = (unsigned int)atoi(value);
+
+	must(!setenv("BMA_CPUS", value, 1));
+	port_init();
+	must(port_nr_cpus() >= nr && port_nr_cpus() > last_cpu_here() && !port_cpu_fast());
+	see_all(nr);
+	work_with(8);
+}
+
+static void test_emulated(void **state)
+{
+	assert_true(in_child(work_on_emulated, *state));
+}
+
+/* What is no number of CPUs is as if it were not there. */
+static void expect_own(void *value)
+{
+	unsigned int own = home_possible_cpus(POSSIBLE);
+
+	must(!setenv("BMA_CPUS", value, 1));
+	port_init();
+	must(port_nr_cpus() == own);
+	pin(0);
+	must(port_cpu() == (unsigned int)cpu_here(0));
+}
+
+static void test_not_emulated(void **state)
+{
+	static const char *const values[] = { "", "0", "-1", "many", "4097" };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+		assert_true(in_child(expect_own, (void *)values[i]));
+}
+
 /* --- what is paid for --------------------------------------------------------------------------- */
 
 static void use_here(void)
@@ -468,12 +524,17 @@ static void test_many_threads(void **state)
 
 int main(int argc, char **argv)
 {
+	static char two[] = "2", some[] = "64", many[] = "512";
 	const struct CMUnitTest tests[] = {
 		/* In children, before this process uses bma. */
 		cmocka_unit_test(test_list),
 		cmocka_unit_test(test_holes),
 		cmocka_unit_test(test_no_list),
 		cmocka_unit_test(test_wrong_list),
+		{ "test_emulated(2)", test_emulated, NULL, NULL, two },
+		{ "test_emulated(64)", test_emulated, NULL, NULL, some },
+		{ "test_emulated(512)", test_emulated, NULL, NULL, many },
+		cmocka_unit_test(test_not_emulated),
 		cmocka_unit_test(test_pay_for_used),
 		cmocka_unit_test(test_one_cpu),
 		cmocka_unit_test(test_more_cpus),

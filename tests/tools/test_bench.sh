@@ -75,7 +75,8 @@ runs htab-mem
 runs flood
 runs tree
 runs scale --case '2 threads'
-runs scale --case '100 caches'
+runs scale --case 'caches, 64'
+runs scale --case 'CPUs, 4096'
 runs destroy --case '10^4'
 runs footprint --case '1 idle'
 runs footprint --case 'used, fixed' --contestant bma
