@@ -4,7 +4,7 @@
  *
  *   idle     made, and never used
  *   used     made, used once on the CPU that the thread was on, and idle for a second
- *   a peak   as much as 1 GiB of objects, all freed, and two seconds passed
+ *   a peak   as much as 1 GiB of objects, all freed, at once or after readers, and two seconds passed
  *
  * One allocator is made and used before, so that what the library takes once is in none of it.
  * malloc has no allocators that could be counted, but it has peaks.
@@ -37,6 +37,7 @@ static const struct idleness used = { .used = true };
 static const struct idleness used_kmalloc = { .kmalloc = true, .used = true };
 
 #define PEAK_BYTES (1ul << 30)
+#define MEMORY_PART 8 /* at most this part, as 16 bytes may take 48 with headers */
 #define IDLE_SECONDS 1
 #define PEAK_SECONDS 2
 
@@ -141,15 +142,19 @@ static void free_peak(struct worker *t, void **list)
 static enum exit_code run_peak(const struct bench_run *run)
 {
 	struct work work = { .run = run, .source = run->who->how };
-	struct worker t = { .work = &work, .size = run->params.size, .ma = &work.ma };
-	size_t memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+	struct role role = { .reads = false };
+	struct worker t = { .work = &work, .role = &role, .size = run->params.size, .ma = &work.ma };
+	size_t memory =
+		(size_t)sysconf(_SC_PHYS_PAGES) / MEMORY_PART * (size_t)sysconf(_SC_PAGESIZE);
 	uint64_t before = rss_exact(), peak;
 	double *values = run->result->values;
 	void *list;
 
 	if (work.source->open && !work.source->open(&work))
 		return EXIT_FAILED;
-	list = make_peak(&t, memory / 4 < PEAK_BYTES ? memory / 4 : PEAK_BYTES);
+	if (work.source->enter && !work.source->enter(&t))
+		return bench_fault(run, "no memory for a thread's record");
+	list = make_peak(&t, memory < PEAK_BYTES ? memory : PEAK_BYTES);
 	if (!list)
 		return EXIT_FAILED;
 	peak = rss_exact();
@@ -168,7 +173,9 @@ static enum exit_code run_footprint(const struct bench_run *run)
 
 static bool fits(const struct bench_case *at, const struct bench_contestant *who)
 {
-	return !at->how || who->how == &source_bma_free;
+	const struct source *source = who->how;
+
+	return at->how ? source == &source_bma_free : source->waits == (at->n == 1);
 }
 
 static const struct bench_case cases[] = {
@@ -178,12 +185,17 @@ static const struct bench_case cases[] = {
 	{ .name = "10000 idle, kmalloc-like", .n = 10000, .how = &idle_kmalloc },
 	{ .name = "10000 used, fixed-size", .n = 10000, .how = &used },
 	{ .name = "10000 used, kmalloc-like", .n = 10000, .how = &used_kmalloc },
-	{ .name = "after a peak" },
+	{ .name = "after a peak", .size = 16 },
+	{ .name = "after a peak", .size = 64 },
+	{ .name = "after a peak, free_rcu", .size = 16, .n = 1 },
+	{ .name = "after a peak, free_rcu", .size = 64, .n = 1 },
 };
 
 static const struct bench_contestant contestants[] = {
 	{ .name = "bma", .program = PROGRAM_SHARED, .how = &source_bma_free },
 	EACH_MALLOC("", &source_malloc),
+	{ .name = "bma free_rcu", .program = PROGRAM_SHARED, .how = &source_bma_free_rcu },
+	EACH_MALLOC(" + call_rcu", &source_call_rcu),
 };
 
 const struct bench footprint_bench = {
@@ -192,7 +204,8 @@ const struct bench footprint_bench = {
 	.explain =
 		"Of each allocator, or of all that is left two seconds after 1 GiB was freed: what "
 		"the resident set\ngrew by, what bma's books say, and the part of the peak.  A run "
-		"takes as long as it does,\nwhatever --seconds.",
+		"takes as long as it does,\nwhatever --seconds; a peak is less than 1 GiB where that is "
+		"an eighth of the machine's memory.",
 	.figures = figures,
 	.nr_figures = ARRAY_SIZE(figures),
 	.cases = cases,

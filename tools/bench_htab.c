@@ -6,7 +6,7 @@
  * of three ways, and memory is watched.  The table is one and the same; its elements come from
  *   bma free           reusable at once, with readers that can bear it
  *   bma free_rcu       reusable after a grace period
- *   malloc + call_rcu  freed after a grace period, with each malloc
+ *   malloc + call_rcu, defer_rcu   freed after a grace period, with each malloc
  */
 #define _GNU_SOURCE
 #include "bench_htab.h"
@@ -63,6 +63,8 @@ static const struct bench_contestant contestants[] = {
 	{ .name = "bma free_rcu", .program = PROGRAM_SHARED, .how = &bma_free_rcu_contestant },
 	{ .name = "bma free", .program = PROGRAM_SHARED, .how = &bma_free_contestant },
 	EACH_MALLOC(" + call_rcu", &malloc_call_rcu_contestant),
+	EACH_MALLOC(" + defer_rcu", &malloc_defer_rcu_contestant),
+	{ .name = "ck_epoch_call", .missing = "the table's readers are liburcu's" },
 };
 
 const struct bench htab_mem_bench = {

@@ -31,12 +31,13 @@ static void *producer_main(void *arg)
 
 	/* They stay there, as the third use case is about frees on another CPU. */
 	pin_to_cpu(p->id);
-	rcu_register_thread();
+	if (!pool_enter(&race->pool))
+		_exit(EXIT_FAILED);
 	/* One step at least, so that it is known what is left; a pair's adding half ends both. */
 	while (use_case->step(p) &&
 	       (use_case->pairs || !atomic_load_explicit(&race->stop, memory_order_relaxed)))
 		;
-	rcu_unregister_thread();
+	pool_leave(&race->pool);
 	return NULL;
 }
 
@@ -226,14 +227,15 @@ enum exit_code htab_run(const struct bench_run *run, struct htab_sum *sum)
 	bool fine = false;
 
 	*sum = (struct htab_sum){ 0 };
-	rcu_register_thread();
-	if (!pool_open(&race.pool, run->who->how, htab_element_size(value_size))) {
-		if (!htab_new(&race.htab, &race.pool, nr_buckets(), value_size)) {
-			fine = run_race(&race);
-			fine = check_left(&race, htab_free(&race.htab)) && fine;
-		}
-		fine = !pool_close(&race.pool) && fine;
+	if (pool_open(&race.pool, run->who->how, htab_element_size(value_size)))
+		return EXIT_FAILED;
+	if (!pool_enter(&race.pool))
+		return EXIT_FAILED;
+	if (!htab_new(&race.htab, &race.pool, nr_buckets(), value_size)) {
+		fine = run_race(&race);
+		fine = check_left(&race, htab_free(&race.htab)) && fine;
 	}
-	rcu_unregister_thread();
+	pool_leave(&race.pool);
+	fine = !pool_close(&race.pool) && fine;
 	return fine ? EXIT_OK : EXIT_FAILED;
 }

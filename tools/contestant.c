@@ -28,6 +28,23 @@ int pool_close(struct pool *pool)
 	return pool->how->close(pool);
 }
 
+bool pool_enter(const struct pool *pool)
+{
+	rcu_register_thread();
+	if (!pool->how->enter || !pool->how->enter())
+		return true;
+	complain("%s: a thread cannot be registered", pool->how->name);
+	rcu_unregister_thread();
+	return false;
+}
+
+void pool_leave(const struct pool *pool)
+{
+	if (pool->how->leave)
+		pool->how->leave();
+	rcu_unregister_thread();
+}
+
 void pool_measure(const void *arg, struct memory_usage *usage)
 {
 	const struct pool *pool = arg;

@@ -20,6 +20,7 @@
 struct pool {
 	const struct contestant *how;
 	size_t size;
+	size_t chunk; /* what malloc has for one: its contestants only */
 	struct bpf_mem_alloc ma; /* bma's contestants only */
 };
 
@@ -32,6 +33,9 @@ struct contestant {
 
 	/* 0 or a negative error number. */
 	int (*open)(struct pool *pool);
+	/* Each thread that retires, registered with liburcu, before and after; NULL: nothing. */
+	int (*enter)(void);
+	void (*leave)(void);
 	/* Any thread that is registered with liburcu; NULL if there is no memory. */
 	void *(*alloc)(struct pool *pool);
 	/* Give back an object that readers may still see, or one that none ever saw. */
@@ -48,12 +52,20 @@ struct contestant {
 extern const struct contestant bma_free_contestant;
 extern const struct contestant bma_free_rcu_contestant;
 extern const struct contestant malloc_call_rcu_contestant;
+extern const struct contestant malloc_defer_rcu_contestant;
 
 /* Open @pool for objects of @size bytes; 0, or -1 after a message. */
 int pool_open(struct pool *pool, const struct contestant *how, size_t size);
 
 /* Drain and close @pool; 0, or -1 after a message. */
 int pool_close(struct pool *pool);
+
+/*
+ * Be one of the threads that retire, and leave them again, outside a read section; false after a
+ * message.
+ */
+bool pool_enter(const struct pool *pool);
+void pool_leave(const struct pool *pool);
 
 /* What @pool, a struct pool, holds: for a sampler. */
 void pool_measure(const void *pool, struct memory_usage *usage);
