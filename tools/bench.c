@@ -119,30 +119,46 @@ static enum exit_code run_one(const struct bench *bench, const struct bench_opti
 	return code;
 }
 
+static enum exit_code run_in_turn(struct bench_table *table, bool *first)
+{
+	bool json = table->options->json;
+	enum exit_code code;
+
+	if (!bench_nr_chosen(table))
+		return EXIT_OK;
+	if (!*first)
+		printf(json ? ",\n" : "\n");
+	*first = false;
+	code = measure(table, false);
+	bench_forget_runs(table);
+	return code;
+}
+
 /* Those that have no such case are left out; all others run, also after one that failed. */
 static enum exit_code run_all(const struct bench_options *options)
 {
+	struct bench_table tables[ARRAY_SIZE(benches)];
 	enum exit_code worst = EXIT_OK;
 	bool first = true;
 
 	if (options->json)
 		printf("{\"benches\": [\n");
 	for (size_t i = 0; i < ARRAY_SIZE(benches); i++) {
-		struct bench_table table;
-		enum exit_code code = bench_table_init(&table, benches[i], options);
+		enum exit_code code = bench_table_init(&tables[i], benches[i], options);
 
-		if (code == EXIT_OK && bench_nr_chosen(&table)) {
-			if (!first)
-				printf(options->json ? ",\n" : "\n");
-			first = false;
-			code = measure(&table, false);
-		}
+		if (code != EXIT_OK)
+			return code;
+		code = run_in_turn(&tables[i], &first);
 		if (code > worst)
 			worst = code;
-		bench_table_free(&table);
 	}
 	if (options->json)
-		printf("]}\n");
+		printf("],\n\"goals\": [");
+	bench_print_goals(tables);
+	if (options->json)
+		printf("\n]}\n");
+	for (size_t i = 0; i < ARRAY_SIZE(benches); i++)
+		bench_table_free(&tables[i]);
 	return worst;
 }
 

@@ -12,6 +12,7 @@
  *   bench_rounds.c   who runs when
  *   bench_spawn.c    one run, in a program of its own
  *   bench_report.c   tables, JSON and --list
+ *   bench_goals.c    what was to be reached, where all run
  *   bench_plot.c     bars of the first figure, for all that draw nothing better
  *
  * The benchmarks, by what they are built on:
@@ -227,6 +228,8 @@ size_t bench_nr_chosen(const struct bench_table *table);
 enum exit_code bench_table_init(struct bench_table *table, const struct bench *bench,
 				const struct bench_options *options);
 void bench_table_free(struct bench_table *table);
+/* All but the figures, which are large. */
+void bench_forget_runs(struct bench_table *table);
 
 /* One run in a process of its own; messages were printed if it is not EXIT_OK. */
 enum exit_code bench_spawn(const struct bench_run *run);
@@ -242,9 +245,15 @@ void bench_print_list(const struct bench *bench);
 void bench_print_heading(const struct bench_table *table);
 void bench_print_case(const struct bench_table *table, size_t at);
 void bench_print_json(const struct bench_table *table);
+/* Whom the others of a case are compared with: bma, which is the first that fits. */
+size_t bench_baseline(const struct bench *bench, size_t at);
+/* NAN: not measured. */
 double bench_median(const struct bench_cell *cell, size_t figure);
 /* The name of a case with the size of its objects; @name has room for 80. */
 const char *bench_case_title(const struct bench_table *table, size_t at, char *name);
+
+/* What was to be reached, and was it?  @tables are those of all benchmarks, in their order. */
+void bench_print_goals(const struct bench_table *tables);
 
 /* Draw into the PNG @path; EXIT_FAILED after a message. */
 enum exit_code bench_plot(const struct bench_table *table, const char *path);

@@ -100,6 +100,7 @@ static const struct bench_contestant pair_contestants[] = {
 	FREE_CONTESTANTS,
 	{ .name = "bma, fixed-size, static", .how = &source_bma_free },
 	{ .name = "array, no safety", .how = &source_array },
+	{ .name = "array, no safety, called", .how = &source_array_called },
 };
 
 #define PAIR_MEANING                                                                               \
@@ -127,8 +128,16 @@ static const struct bench_case rcu_cases[] = {
 	{ .name = "busy readers", .n = 1 },
 };
 
+static bool rcu_fits(const struct bench_case *at, const struct bench_contestant *who)
+{
+	return who->how != &source_bma_free || !at->n;
+}
+
 static const struct bench_contestant rcu_contestants[] = {
 	RCU_CONTESTANTS,
+	{ .name = "bma, fixed-size, freed at once",
+	  .program = PROGRAM_SHARED,
+	  .how = &source_bma_free },
 	{ .name = "Linux bpf_obj_new + drop",
 	  .missing = LINUX_MISSING,
 	  .run = linux_run,
@@ -159,6 +168,7 @@ const struct bench pair_rcu_bench = {
 		      .seconds = 0.2 },
 	.size_min = 1,
 	.size_max = 65536,
+	.fits = rcu_fits,
 	.run = run_pair_rcu,
 };
 

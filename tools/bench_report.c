@@ -37,22 +37,20 @@ double bench_median(const struct bench_cell *cell, size_t f)
 	return is_known(cell, f) ? figure(cell, f).median : NAN;
 }
 
-/* Whom the others of a case are compared with: bma, which is the first that fits. */
-static const struct bench_cell *baseline(const struct bench_table *table, size_t at)
+size_t bench_baseline(const struct bench *bench, size_t at)
 {
-	const struct bench *bench = table->bench;
 	size_t who = 0;
 
 	while (bench->fits && !bench->fits(&bench->cases[at], &bench->contestants[who]))
 		who++;
-	return bench_cell(table, at, who);
+	return who;
 }
 
 /* A figure beside that of the baseline; NAN without either. */
 static double ratio(const struct bench_table *table, size_t at, size_t who, size_t f)
 {
-	double r =
-		bench_median(bench_cell(table, at, who), f) / bench_median(baseline(table, at), f);
+	const struct bench_cell *first = bench_cell(table, at, bench_baseline(table->bench, at));
+	double r = bench_median(bench_cell(table, at, who), f) / bench_median(first, f);
 
 	return isfinite(r) ? r : NAN;
 }

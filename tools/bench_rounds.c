@@ -65,12 +65,19 @@ enum exit_code bench_table_init(struct bench_table *table, const struct bench *b
 	return EXIT_OK;
 }
 
-void bench_table_free(struct bench_table *table)
+void bench_forget_runs(struct bench_table *table)
 {
 	size_t nr = table->bench->nr_cases * table->bench->nr_contestants;
 
-	for (size_t i = 0; table->cells && i < nr; i++)
+	for (size_t i = 0; table->cells && i < nr; i++) {
 		free(table->cells[i].last);
+		table->cells[i].last = NULL;
+	}
+}
+
+void bench_table_free(struct bench_table *table)
+{
+	bench_forget_runs(table);
 	free(table->cells);
 }
 

@@ -200,10 +200,10 @@ static const struct bench_case cases[] = {
 	THREADS_CASE("64 threads", 64),
 	{ .name = "caches", .size = 64, .how = &caches_case },
 	{ .name = "caches", .size = 4096, .how = &caches_case },
-	{ .name = "caches, written", .size = 64, .how = &caches_written_case },
+	{ .name = "written, caches", .size = 64, .how = &caches_written_case },
 	{ .name = "CPUs", .size = 64, .how = &cpus_case },
 	{ .name = "CPUs", .size = 4096, .how = &cpus_case },
-	{ .name = "CPUs, written", .size = 64, .how = &cpus_written_case },
+	{ .name = "written, CPUs", .size = 64, .how = &cpus_written_case },
 };
 
 #define CACHES(text, nr)                                                                           \

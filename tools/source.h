@@ -47,6 +47,7 @@ extern const struct source source_kmalloc_free;
 extern const struct source source_kmalloc_free_rcu;
 extern const struct source source_malloc;
 extern const struct source source_array;
+extern const struct source source_array_called;
 extern const struct source source_ring;
 extern const struct source source_call_rcu;
 extern const struct source source_defer_rcu;
@@ -81,10 +82,14 @@ extern const struct source source_ck_epoch;
 typedef void *alloc_fn(struct worker *t);
 typedef void retire_fn(struct worker *t, void *object);
 
-/* Write the object, as any user does; and the compiler cannot know what becomes of it. */
+/*
+ * Write the object, as any user does, for what the compiler must take for anybody's code: it can leave
+ * out no pair of calls, and has to load again what its source keeps in memory.
+ */
 static ALWAYS_INLINE void touch(void *object)
 {
 	*(volatile unsigned char *)object = 1;
+	__asm__ volatile("" : : "r"(object) : "memory");
 }
 
 static inline size_t no_memory(struct worker *t)

@@ -4,7 +4,8 @@
  *
  * The array is what is left when all that makes an allocator usable is left out: objects of one
  * thread, made beforehand, taken from and put on a stack.  It knows nothing of other threads, of
- * signals, of an end of its memory, or of wrong pointers.  And for what is handed over, not even
+ * signals, of an end of its memory, or of wrong pointers.  It is inlined into the loop; the same behind
+ * two calls is what a library could do at best.  And for what is handed over, not even
  * that: its objects are used in turn, and nothing is given back, which leaves the handing over alone.
  */
 #define _GNU_SOURCE
@@ -68,6 +69,27 @@ const struct source source_array = {
 	.enter = array_enter,
 	.leave = array_leave,
 	LOOPS(array, array_alloc, array_free),
+};
+
+/* What is in the same file would be inlined or cloned, if it were not for the asm. */
+static __attribute__((noinline)) void *called_alloc(struct worker *t)
+{
+	__asm__ volatile("");
+	return array_alloc(t);
+}
+
+static __attribute__((noinline)) void called_free(struct worker *t, void *object)
+{
+	__asm__ volatile("");
+	array_free(t, object);
+}
+
+DEFINE_LOOPS(called, called_alloc, called_free)
+
+const struct source source_array_called = {
+	.enter = array_enter,
+	.leave = array_leave,
+	LOOPS(called, called_alloc, called_free),
 };
 
 static ALWAYS_INLINE void *ring_alloc(struct worker *t)

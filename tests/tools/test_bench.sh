@@ -44,6 +44,14 @@ def whole(result):
     return figures and figures[0] and all(
         f is None or f['min'] <= f['median'] <= f['max'] for f in figures)
 
+def goal(begin):
+    return next(g for g in d['goals'] if g['goal'].startswith(begin))
+
+def median(bench, contestant, figure):
+    """In the only case that was run."""
+    results = next(b for b in d['benches'] if b['bench'] == bench)['results']
+    return next(r for r in results if r['contestant'] == contestant)[figure]['median']
+
 def measured(name):
     return any(name in r['contestant'] and 'missing' not in r for r in d['results'])
 
@@ -52,7 +60,7 @@ def is_ratio(result, figure):
     exact = result[figure]['median'] / d['results'][0][figure]['median']
     return abs(result[figure]['ratio'] / exact - 1) < 0.01
 
-if not eval(sys.argv[2]):
+if not eval('(' + sys.argv[2] + ')'):
     sys.exit('not so: ' + sys.argv[2])
 PYTHON
 }
@@ -110,6 +118,22 @@ bench --seconds 0.01 --rounds 1 --case 'deferred free' --contestant glibc --json
 	json '[b["bench"] for b in d["benches"]] == ["cross", "latency"]' &&
 	json 'all(whole(r) for b in d["benches"] for r in b["results"])'
 result $? 'all benchmarks that have the case, as one JSON object'
+
+# Verdicts are of what was measured; a goal without a row has none.
+bench --seconds 0.01 --rounds 1 --case '1 in flight, 64 B' --json &&
+	json 'abs(goal("pair, 1 in flight, fixed-size: beside the array")["measured"] *
+		median("pair", "array, no safety", "ns") / median("pair", "bma, fixed-size", "ns") - 1) < 0.01' &&
+	json 'goal("pair, 1 in flight, kmalloc-like")["measured"] * 1.01 >=
+		median("pair", "bma, kmalloc-like", "ns") / median("pair", "glibc", "ns")' &&
+	json 'all(g["verdict"] == ("reached" if g["measured"] <= g["at_most"] else "not reached")
+		for g in d["goals"] if g["measured"] is not None)' &&
+	json 'goal("tree: operations")["verdict"] == "not measured" and len(d["goals"]) > 20'
+result $? 'goals are judged by the rows'
+
+bench --seconds 0.01 --rounds 1 --case '1 in flight, 64 B' &&
+	test "$(grep -c '^  pair.*\(at most\|at least\).*reached$' "$tmp/out")" -eq 3 &&
+	! grep -q 'tree:' "$tmp/out"
+result $? 'goals in a table, where there is anything to judge'
 
 bench batch --seconds 0.01 --rounds 1 --threads 3 --size 100 --json &&
 	json 'd["threads"] == 3 and all(r["size"] == 100 for r in d["results"])'
