@@ -155,6 +155,12 @@ struct bench {
 	void (*draw)(FILE *script, const struct bench_table *table);
 };
 
+/* What a benchmark says of its tables. */
+#define BENCH_TABLES(its_figures, its_cases, its_contestants)                                      \
+	.figures = its_figures, .nr_figures = ARRAY_SIZE(its_figures), .cases = its_cases,         \
+	.nr_cases = ARRAY_SIZE(its_cases), .contestants = its_contestants,                         \
+	.nr_contestants = ARRAY_SIZE(its_contestants)
+
 extern const struct bench pair_bench;
 extern const struct bench pair_rcu_bench;
 extern const struct bench batch_bench;

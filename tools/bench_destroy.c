@@ -222,12 +222,7 @@ const struct bench destroy_bench = {
 	.explain =
 		"\"caller\" is the time in which the caller cannot go on; the others are until all "
 		"memory is back.\nA run takes as long as it does, whatever --seconds.",
-	.figures = figures,
-	.nr_figures = ARRAY_SIZE(figures),
-	.cases = cases,
-	.nr_cases = ARRAY_SIZE(cases),
-	.contestants = contestants,
-	.nr_contestants = ARRAY_SIZE(contestants),
+	BENCH_TABLES(figures, cases, contestants),
 	.defaults = { .threads = 1, .readers = 1, .size = DEFAULT_SIZE, .rounds = 3, .seconds = 1 },
 	.size_min = 1,
 	.size_max = BPF_MEM_ALLOC_SIZE_MAX,

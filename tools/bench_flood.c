@@ -73,12 +73,7 @@ const struct bench flood_bench = {
 		"An operation is an allocation and its deferred free; a read is a read section.  "
 		"Limbo is looked at\nevery millisecond: of bma what its statistics say, of malloc "
 		"the chunks that were queued and not\nyet freed.",
-	.figures = figures,
-	.nr_figures = ARRAY_SIZE(figures),
-	.cases = cases,
-	.nr_cases = ARRAY_SIZE(cases),
-	.contestants = contestants,
-	.nr_contestants = ARRAY_SIZE(contestants),
+	BENCH_TABLES(figures, cases, contestants),
 	.defaults = { .threads = 2,
 		      .readers = 1,
 		      .size = DEFAULT_SIZE,

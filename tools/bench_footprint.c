@@ -206,12 +206,7 @@ const struct bench footprint_bench = {
 		"the resident set\ngrew by, what bma's books say, and the part of the peak.  A run "
 		"takes as long as it does,\nwhatever --seconds; a peak is less than 1 GiB where that is "
 		"an eighth of the machine's memory.",
-	.figures = figures,
-	.nr_figures = ARRAY_SIZE(figures),
-	.cases = cases,
-	.nr_cases = ARRAY_SIZE(cases),
-	.contestants = contestants,
-	.nr_contestants = ARRAY_SIZE(contestants),
+	BENCH_TABLES(figures, cases, contestants),
 	.defaults = { .threads = 1, .size = DEFAULT_SIZE, .rounds = 3, .seconds = 1 },
 	.size_min = sizeof(void *),
 	.size_max = BPF_MEM_ALLOC_SIZE_MAX,

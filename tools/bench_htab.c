@@ -76,12 +76,7 @@ const struct bench htab_mem_bench = {
 		"it took from the system;\nof malloc, the chunks live or waiting, which is less than "
 		"it took.  Limbo is the part that waits for\nreaders.  \"reused\" is of reads that "
 		"found the element reused meanwhile, which only free may do.",
-	.figures = figures,
-	.nr_figures = ARRAY_SIZE(figures),
-	.cases = cases,
-	.nr_cases = ARRAY_SIZE(cases),
-	.contestants = contestants,
-	.nr_contestants = ARRAY_SIZE(contestants),
+	BENCH_TABLES(figures, cases, contestants),
 	.defaults = { .threads = 2, .readers = 1, .size = 8, .rounds = 3, .seconds = 0.5 },
 	.size_min = 8,
 	.size_max = 4096,

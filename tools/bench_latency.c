@@ -192,12 +192,7 @@ const struct bench latency_bench = {
 		"Calls of one thread with 1000 in flight, freed in random order; --threads and "
 		"--readers are the\nload that grace periods are measured under.  Some CPUs' clocks go "
 		"in steps of 10 ns and more.",
-	.figures = figures,
-	.nr_figures = ARRAY_SIZE(figures),
-	.cases = cases,
-	.nr_cases = ARRAY_SIZE(cases),
-	.contestants = contestants,
-	.nr_contestants = ARRAY_SIZE(contestants),
+	BENCH_TABLES(figures, cases, contestants),
 	.defaults = { .threads = 1,
 		      .readers = 1,
 		      .size = DEFAULT_SIZE,

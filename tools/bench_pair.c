@@ -155,12 +155,7 @@ const struct bench pair_rcu_bench = {
 	"\nLimbo is what waits for readers, looked at every millisecond; only bma can say.  The "
 	"RSS of the\nprocess grew by what its peak has more than its start.  Linux's figures are of "
 	"one thread in the\nkernel, less the loop's own; its map's are an update and a deletion of a key.",
-	.figures = figures,
-	.nr_figures = ARRAY_SIZE(figures),
-	.cases = rcu_cases,
-	.nr_cases = ARRAY_SIZE(rcu_cases),
-	.contestants = rcu_contestants,
-	.nr_contestants = ARRAY_SIZE(rcu_contestants),
+	BENCH_TABLES(figures, rcu_cases, rcu_contestants),
 	.defaults = { .threads = 1,
 		      .readers = 1,
 		      .size = DEFAULT_SIZE,

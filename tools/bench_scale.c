@@ -246,12 +246,7 @@ const struct bench scale_bench = {
 		"as magazines hold 62 objects of 64 bytes or 8 of 4096; \"CPU ns\" should\nnot "
 		"grow, and \"ratio\" compares with the fewest.  Objects are not written, but where "
 		"it says so.",
-	.figures = figures,
-	.nr_figures = ARRAY_SIZE(figures),
-	.cases = cases,
-	.nr_cases = ARRAY_SIZE(cases),
-	.contestants = contestants,
-	.nr_contestants = ARRAY_SIZE(contestants),
+	BENCH_TABLES(figures, cases, contestants),
 	.defaults = { .threads = 1, .size = DEFAULT_SIZE, .rounds = 3, .seconds = 0.1 },
 	.size_min = 1,
 	.size_max = BPF_MEM_ALLOC_SIZE_MAX,
