@@ -92,6 +92,12 @@ static ALWAYS_INLINE void touch(void *object)
 	__asm__ volatile("" : : "r"(object) : "memory");
 }
 
+/* As whoever it was handed over to does. */
+static ALWAYS_INLINE void read_it(const void *object)
+{
+	*(const volatile unsigned char *)object;
+}
+
 static inline size_t no_memory(struct worker *t)
 {
 	work_fault(t->work, "an allocation failed");
@@ -205,8 +211,12 @@ static ALWAYS_INLINE size_t loop_consume(struct worker *t, alloc_fn *alloc, reti
 	size_t nr = channel_ready(t->channel);
 
 	(void)alloc;
-	for (size_t i = 0; i < nr; i++)
-		retire(t, t->channel->slots[(at + i) % CHANNEL_SLOTS]);
+	for (size_t i = 0; i < nr; i++) {
+		void *object = t->channel->slots[(at + i) % CHANNEL_SLOTS];
+
+		read_it(object);
+		retire(t, object);
+	}
 	atomic_store_explicit(&t->channel->taken, at + nr, memory_order_release);
 	return nr;
 }

@@ -23,7 +23,7 @@ static const struct timespec moment = { .tv_nsec = 1000000 };
 
 static uint64_t cpu_ns(clockid_t clock)
 {
-	struct timespec ts;
+	struct timespec ts = { 0 };
 
 	clock_gettime(clock, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
@@ -185,17 +185,16 @@ static void look(struct work *work, struct work_sum *sum)
 		if (isnan(sum->limbo_peak) || limbo > sum->limbo_peak)
 			sum->limbo_peak = limbo;
 	}
-	if (took_too_much()) {
+	if (took_too_much())
 		work->run->result->stopped = true;
-		atomic_store(&work->phase, WORK_IS_OVER);
-	}
 }
 
 static void wait_for(struct work *work, double seconds, struct work_sum *sum)
 {
 	uint64_t start_ns = now_ns();
 
-	while (atomic_load(&work->phase) != WORK_IS_OVER && seconds_since(start_ns) < seconds) {
+	while (atomic_load(&work->phase) != WORK_IS_OVER && !work->run->result->stopped &&
+	       seconds_since(start_ns) < seconds) {
 		nanosleep(&moment, NULL);
 		look(work, sum);
 	}
@@ -210,9 +209,9 @@ static void add_up(struct worker *workers, size_t nr, struct work_sum *sum)
 
 		if (t->role->reads) {
 			sum->reads += t->done;
-			sum->cpu_seconds -= (double)t->cpu_ns / 1e9;
 			continue;
 		}
+		sum->cpu_seconds += (double)t->cpu_ns / 1e9;
 		sum->operations += (double)t->done;
 		first = t->start_ns < first ? t->start_ns : first;
 		last = t->end_ns > last ? t->end_ns : last;
@@ -220,10 +219,20 @@ static void add_up(struct worker *workers, size_t nr, struct work_sum *sum)
 	sum->seconds = (double)(last - first) / 1e9;
 }
 
-/* All threads but this one, whose looks at memory are not the contestant's. */
-static double cpu_of_the_others(void)
+/*
+ * Of threads that the source has; workers know their own better, as this thread may look late.  All of
+ * them are still there.
+ */
+static double cpu_of_the_others(const struct worker *workers, size_t nr)
 {
-	return (double)(cpu_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_ns(CLOCK_THREAD_CPUTIME_ID)) / 1e9;
+	double ns = (double)cpu_ns(CLOCK_PROCESS_CPUTIME_ID);
+	clockid_t clock;
+
+	for (size_t i = 0; i < nr; i++) {
+		if (!pthread_getcpuclockid(workers[i].thread, &clock))
+			ns -= (double)cpu_ns(clock);
+	}
+	return (ns - (double)cpu_ns(CLOCK_THREAD_CPUTIME_ID)) / 1e9;
 }
 
 static void run_workers(struct work *work, struct worker *workers, size_t nr, struct work_sum *sum)
@@ -237,12 +246,12 @@ static void run_workers(struct work *work, struct worker *workers, size_t nr, st
 	while (atomic_load(&work->entered) < nr)
 		nanosleep(&moment, NULL);
 	wait_for(work, seconds * WARM_UP, sum);
-	cpu = cpu_of_the_others();
+	cpu = cpu_of_the_others(workers, nr);
 	/* A worker that has failed must not be told to go on. */
 	atomic_compare_exchange_strong(&work->phase, &(unsigned int){ WORK_WARMS_UP }, WORK_COUNTS);
 	wait_for(work, seconds, sum);
+	sum->cpu_seconds = cpu_of_the_others(workers, nr) - cpu;
 	atomic_store(&work->phase, WORK_IS_OVER);
-	sum->cpu_seconds = cpu_of_the_others() - cpu;
 	for (size_t i = 0; i < nr; i++)
 		pthread_join(workers[i].thread, NULL);
 	sum->rss_peak = rss_high_water();
