@@ -117,7 +117,7 @@ const struct bench pair_bench = {
 	.nr_cases = ARRAY_SIZE(pair_cases),
 	.contestants = pair_contestants,
 	.nr_contestants = ARRAY_SIZE(pair_contestants),
-	.defaults = { .threads = 1, .size = DEFAULT_SIZE, .rounds = 5, .seconds = 0.05 },
+	.defaults = { .threads = 1, .size = DEFAULT_SIZE, .rounds = 5, .seconds = 0.1 },
 	.size_min = 1,
 	.size_max = 65536,
 	.run = run_pair,

@@ -6,6 +6,7 @@
 #include "work.h"
 #include "source.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -94,6 +95,7 @@ static void *worker_main(void *arg)
 	struct worker *t = arg;
 	const struct source *source = t->work->source;
 
+	t->tid = gettid();
 	if (t->role->pinned)
 		pin_to_cpu(t->id);
 	if (source->enter && !source->enter(t)) {
@@ -219,20 +221,37 @@ static void add_up(struct worker *workers, size_t nr, struct work_sum *sum)
 	sum->seconds = (double)(last - first) / 1e9;
 }
 
-/*
- * Of threads that the source has; workers know their own better, as this thread may look late.  All of
- * them are still there.
- */
-static double cpu_of_the_others(const struct worker *workers, size_t nr)
+static bool is_worker(const struct worker *workers, size_t nr, pid_t thread)
 {
-	double ns = (double)cpu_ns(CLOCK_PROCESS_CPUTIME_ID);
-	clockid_t clock;
-
 	for (size_t i = 0; i < nr; i++) {
-		if (!pthread_getcpuclockid(workers[i].thread, &clock))
-			ns -= (double)cpu_ns(clock);
+		if (workers[i].tid == thread)
+			return true;
 	}
-	return (ns - (double)cpu_ns(CLOCK_THREAD_CPUTIME_ID)) / 1e9;
+	return false;
+}
+
+/* As glibc makes it for a thread of its own; that of the process is behind by as much as a tick. */
+static clockid_t clock_of(pid_t thread)
+{
+	return (clockid_t)(~(unsigned int)thread << 3 | 6);
+}
+
+/* CPU time so far of the threads that are the source's: not of workers, and not of this one. */
+static double background_cpu(const struct worker *workers, size_t nr)
+{
+	DIR *threads = opendir("/proc/self/task");
+	const struct dirent *entry;
+	uint64_t ns = 0;
+
+	while (threads && (entry = readdir(threads))) {
+		pid_t thread = (pid_t)atoi(entry->d_name);
+
+		if (thread && thread != gettid() && !is_worker(workers, nr, thread))
+			ns += cpu_ns(clock_of(thread));
+	}
+	if (threads)
+		closedir(threads);
+	return (double)ns / 1e9;
 }
 
 static void run_workers(struct work *work, struct worker *workers, size_t nr, struct work_sum *sum)
@@ -246,11 +265,11 @@ static void run_workers(struct work *work, struct worker *workers, size_t nr, st
 	while (atomic_load(&work->entered) < nr)
 		nanosleep(&moment, NULL);
 	wait_for(work, seconds * WARM_UP, sum);
-	cpu = cpu_of_the_others(workers, nr);
+	cpu = background_cpu(workers, nr);
 	/* A worker that has failed must not be told to go on. */
 	atomic_compare_exchange_strong(&work->phase, &(unsigned int){ WORK_WARMS_UP }, WORK_COUNTS);
 	wait_for(work, seconds, sum);
-	sum->cpu_seconds = cpu_of_the_others(workers, nr) - cpu;
+	sum->cpu_seconds = background_cpu(workers, nr) - cpu;
 	atomic_store(&work->phase, WORK_IS_OVER);
 	for (size_t i = 0; i < nr; i++)
 		pthread_join(workers[i].thread, NULL);

@@ -55,6 +55,7 @@ struct worker {
 	uint64_t done; /* operations, while it counts */
 	uint64_t start_ns, end_ns, start_cpu_ns, cpu_ns;
 	pthread_t thread;
+	pid_t tid; /* before it has entered */
 };
 
 /* What some of the threads do. */
