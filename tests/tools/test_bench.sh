@@ -135,6 +135,14 @@ bench --seconds 0.01 --rounds 1 --case '1 in flight, 64 B' &&
 	! grep -q 'tree:' "$tmp/out"
 result $? 'goals in a table, where there is anything to judge'
 
+# The tables of docs/performance.md are what was measured.
+cp "$SRC/docs/performance.md" "$tmp/performance.md"
+bench pair --seconds 0.01 --rounds 1 --size 64 --json &&
+	python3 "$SRC/scripts/performance" "$tmp/out" "$tmp/performance.md" 2>>"$tmp/err" &&
+	test "$(grep -c '^| array, no safety | [0-9.]* |$' "$tmp/performance.md")" -eq 2 &&
+	test "$(grep -c '<!-- ' "$tmp/performance.md")" -eq "$(grep -c '<!-- ' "$SRC/docs/performance.md")"
+result $? 'tables of a document'
+
 bench batch --seconds 0.01 --rounds 1 --threads 3 --size 100 --json &&
 	json 'd["threads"] == 3 and all(r["size"] == 100 for r in d["results"])'
 result $? '--threads and --size'
