@@ -280,7 +280,8 @@ static void trace_pass(const struct scene *s, long chosen)
 	t.sp = t.regs.rsp;
 	while (!is_at(END)) {
 		look(s);
-		sequence = sequence_at(t.regs.rip);
+		/* In the fallback they are come by too, but nothing restarts them. */
+		sequence = shared->rseq ? sequence_at(t.regs.rip) : NULL;
 		if (sequence) {
 			pass_sequence(sequence);
 			continue;
