@@ -6,11 +6,11 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "step.h"
+#include "tracer.h"
 
 #ifdef __x86_64__
 
@@ -19,7 +19,7 @@ struct shared *shared;
 static void mark(enum mark what)
 {
 	shared->mark = what;
-	__asm__ __volatile__("int3" ::: "memory");
+	trace_stop();
 }
 
 /* --- the child: scenes -------------------------------------------------------------------------- */
@@ -490,9 +490,7 @@ void step_child(void)
 	/* So that the dynamic linker has done what it has to do. */
 	for (i = 0; i < 200; i++)
 		use_own();
-	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
-		_exit(77);
-	raise(SIGSTOP);
+	trace_me();
 	for (i = 0; i < nr_scenes; i++) {
 		shared->scene = i;
 		play(&scenes[i]);
