@@ -7,6 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#endif
+
 #include "tracer.h"
 #include "util.h"
 
@@ -75,17 +79,16 @@ static unsigned int decode(const uint8_t *p, uint64_t *out)
 
 static void sequence_read(struct sequence *s, const struct descriptor *d)
 {
-	uint64_t at, out, next;
+	uint64_t at, out;
 
 	*s = (struct sequence){ .start = d->start, .end = d->start + d->length, .abort = d->abort };
 	s->out[s->nr_out++] = s->end;
-	for (at = s->start; at < s->end; at = next) {
+	for (at = s->start; at < s->end; at += decode((const uint8_t *)at, &out)) {
 		must(s->nr_at < NR_PLACES - 1);
-		next = at + decode((const uint8_t *)at, &out);
+		s->at[s->nr_at++] = at;
+		decode((const uint8_t *)at, &out);
 		if (out && (out < s->start || out > s->end))
 			s->out[s->nr_out++] = out;
-		s->branches[s->nr_at] = out != 0;
-		s->at[s->nr_at++] = at;
 	}
 	must(at == s->end);
 }
@@ -121,6 +124,17 @@ void trace_me(void)
 	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
 		_exit(MAY_NOT);
 	raise(SIGSTOP);
+}
+
+static void be_traced(void *arg)
+{
+	(void)arg;
+	_exit(ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0);
+}
+
+bool may_trace(void)
+{
+	return in_child(be_traced, NULL);
 }
 
 bool trace_begin(void (*fn)(void))
@@ -197,6 +211,17 @@ uint64_t trace_read(uint64_t at)
 	word = ptrace(PTRACE_PEEKTEXT, tracee.pid, (void *)at, NULL);
 	must(!errno);
 	return (uint64_t)word;
+}
+
+void trace_forget_sequence(void)
+{
+#if __has_include(<sys/rseq.h>)
+	/* As sequences.h: rseq_cs at 8. */
+	uint64_t rseq_cs = tracee.regs.fs_base + (uint64_t)__rseq_offset + 8;
+
+	if (__rseq_size)
+		must(!ptrace(PTRACE_POKEDATA, tracee.pid, (void *)rseq_cs, NULL));
+#endif
 }
 
 static void poke(uint64_t at, uint8_t byte)

@@ -2,8 +2,9 @@
 /*
  * tracer.h - a child, run instruction by instruction (x86-64)
  *
- * A restartable sequence never ends under single steps, as each stop restarts it.  There a breakpoint
- * goes where the child is to stop next, and the sequence runs into it.
+ * A restartable sequence never ends under single steps, as each stop restarts it.  There, a breakpoint
+ * goes where the child is to stop next, and the sequence runs into it; or, where nothing but the child
+ * can come by its magazines, the kernel is made to forget that it is in a sequence.
  *
  * The child is a fork and executes no other program, so what it has in its text is read from our own.
  */
@@ -23,7 +24,6 @@
 struct sequence {
 	uint64_t start, end, abort;
 	uint64_t at[NR_PLACES], out[NR_PLACES]; /* its instructions; where it can be left to */
-	bool branches[NR_PLACES]; /* may it be left from there? */
 	unsigned int nr_at, nr_out;
 };
 
@@ -49,6 +49,8 @@ extern struct tracee {
 
 #define INT3 0xcc
 
+/* May processes be traced here at all? */
+bool may_trace(void);
 /*
  * Fork a child that runs @fn, which does not return, up to its first trace_stop(); false if it may not
  * be traced.
@@ -72,6 +74,8 @@ bool trace_at_breakpoint(void);
 void trace_go_to(uint64_t pc);
 /* In sequence @s, run on until @at, if it is not 0, or out of the sequence; where that is. */
 uint64_t trace_run_to(const struct sequence *s, uint64_t at);
+/* At the start of a sequence, once: have steps go through it. */
+void trace_forget_sequence(void);
 uint64_t trace_read(uint64_t at);
 
 #endif /* __x86_64__ */
