@@ -38,6 +38,9 @@ expect 'too many threads' 2 '--signals takes' --signals 17
 expect 'a word too many' 2 "what is 'now'" now
 expect 'an option for its own use' 2 'for its own use' --phase 99,99
 expect 'two seconds of everything' 0 '^bma torture: no failure: .*; seed 7$' --duration 2 --seed 7
+export BMA_CPUS=64
+expect 'two seconds on 64 CPUs' 0 'no failure' --duration 2
+unset BMA_CPUS
 expect 'with nothing to disturb' 0 'no failure' --duration 0.5 --only none --faults none
 expect 'one kind' 0 '^  trace ' --duration 0.5 --kinds trace
 
