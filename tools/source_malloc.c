@@ -5,7 +5,7 @@
  * The array is what is left when all that makes an allocator usable is left out: objects of one
  * thread, made beforehand, taken from and put on a stack.  It knows nothing of other threads, of
  * signals, of an end of its memory, or of wrong pointers.  It is inlined into the loop; the same behind
- * two calls is what a library could do at best.  And for what is handed over, not even
+ * two calls by address is what a shared library could do at best.  And for what is handed over, not even
  * that: its objects are used in turn, and nothing is given back, which leaves the handing over alone.
  */
 #define _GNU_SOURCE
@@ -71,17 +71,28 @@ const struct source source_array = {
 	LOOPS(array, array_alloc, array_free),
 };
 
-/* What is in the same file would be inlined or cloned, if it were not for the asm. */
-static __attribute__((noinline)) void *called_alloc(struct worker *t)
+static void *array_alloc_called(struct worker *t)
 {
-	__asm__ volatile("");
 	return array_alloc(t);
 }
 
-static __attribute__((noinline)) void called_free(struct worker *t, void *object)
+static void array_free_called(struct worker *t, void *object)
 {
-	__asm__ volatile("");
 	array_free(t, object);
+}
+
+/* As the loader's table of addresses has them. */
+static alloc_fn *volatile array_alloc_at = array_alloc_called;
+static retire_fn *volatile array_free_at = array_free_called;
+
+static ALWAYS_INLINE void *called_alloc(struct worker *t)
+{
+	return array_alloc_at(t);
+}
+
+static ALWAYS_INLINE void called_free(struct worker *t, void *object)
+{
+	array_free_at(t, object);
 }
 
 DEFINE_LOOPS(called, called_alloc, called_free)
