@@ -224,6 +224,7 @@ static void first_section(void)
 	scene_drop(ours);
 	ours = NULL;
 	bpf_rcu_read_unlock();
+	MODEL_CHECK((uint32_t)bpf_rcu_this_reader_->owner == port_thread_id());
 	bpf_rcu_synchronize();
 }
 
@@ -408,6 +409,16 @@ static const struct model_scenario scenarios[] = {
 		.strangers = true,
 		.check = { .preemptions = 1 },
 		.proof = { .preemptions = 4 },
+	},
+	{
+		.name = "a fork in a handler that does not read",
+		.setup = setup,
+		.thread = { first_section },
+		.handler = { forker },
+		.finish = finish,
+		.strangers = true,
+		.check = { .preemptions = 0 },
+		.proof = { .preemptions = 0 },
 	},
 	{
 		.name = "a fork while the home drives a grace period",
