@@ -20,6 +20,8 @@ LINK = ['-no-pie', '-Wl,--wrap=bma_meta_alloc,--wrap=bma_meta_free']
 TWINS = 'tests/model/twins.txt'
 # Seconds of a CPU: a twin that needs more within one bound has not failed.
 TWIN_SECONDS = os.environ.get('TWIN_SECONDS', '240')
+# And by the clock, in all its bounds.
+TWIN_PATIENCE = 900
 # Of the time, seconds of a CPU, that a scenario gets: first so much, so that those that end soon do; then
 # an equal part of what is left, of which a part is for executions by chance.
 FIRST_SECONDS = 30
@@ -27,9 +29,9 @@ CHANCE = 1 / 6
 WORKERS = os.cpu_count()
 
 
-def run(*args):
+def run(*args, **kwargs):
     return subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, errors='replace')
+                          stderr=subprocess.STDOUT, text=True, errors='replace', **kwargs)
 
 
 def must(*args):
@@ -139,8 +141,8 @@ def run_twin(twin, objects):
     try:
         out = run(build_twin(twin, objects), '--proof', '--seconds', TWIN_SECONDS,
                   *([] if '--bound' in twin.options else ['--deepen']),
-                  *twin.options, twin.scenario).stdout
-    except RuntimeError as complaint:
+                  *twin.options, twin.scenario, timeout=TWIN_PATIENCE).stdout
+    except (RuntimeError, subprocess.TimeoutExpired) as complaint:
         return None, str(complaint)
     found = re.search(r'^NOT ok: .*?: (.*) \(execution (\d+),(.*)\)$', out, re.M)
     return found, out
