@@ -140,6 +140,7 @@ struct bpf_mem_cache {
 	struct bma_chain ttrace_wait;
 	struct bma_wait ttrace, deferred_wait;
 	uint32_t leaks_shown; /* in debug mode */
+	bool destructed; /* dying: what was deferred, too */
 
 	/* Any context.  Of counts of objects a value may be off, and below 0, while a step is under way. */
 	BMA_LINE_BEGINS struct bma_stack partial; /* neither full nor empty: where a step failed */
@@ -189,6 +190,7 @@ struct bma_group {
 	uint32_t nr_slots;
 	uint32_t nr_cpus;
 	bool inherited; /* reclaimer: this process is a child, and its parent made it */
+	bool over; /* reclaimer: dying, and both grace periods have passed */
 	PORT_ATOMIC(bool) want_flush; /* have the reclaimer harvest every CPU */
 	struct bma_cpu *spare; /* reclaimer: the block that the next harvest leaves in place */
 	struct bma_wait teardown; /* reclaimer */
@@ -238,7 +240,12 @@ struct bma_meta {
 	struct bma_stack cold;
 	PORT_ATOMIC(uint32_t) nr_chunks;
 	PORT_ATOMIC(uint64_t) nr_pages; /* in use, chunk headers included */
-	uint32_t returned; /* reclaimer: pieces freed since the last trim */
+	/* Reclaimer: pieces freed since the last trim, and where one is that is under way. */
+	uint32_t returned;
+	bool trimming;
+	unsigned int size_class; /* the next to be sorted */
+	bma_handle_t unsorted; /* pieces of the one before */
+	bma_handle_t sorted; /* pages */
 	PORT_ATOMIC(struct bma_meta_chunk *) chunk[BMA_META_CHUNKS];
 };
 
@@ -294,7 +301,8 @@ extern struct bma_world bma_world;
 void *bma_meta_alloc(unsigned int size_class);
 void bma_meta_free(void *piece, unsigned int size_class);
 unsigned int bma_meta_class(size_t bytes);
-void bma_meta_trim(struct bma_meta *meta);
+void bma_meta_free_list(void *first, void *last, unsigned int size_class);
+bool bma_meta_trim(struct bma_meta *meta);
 bma_handle_t bma_handle(void *piece);
 void *bma_piece(bma_handle_t handle);
 void bma_stack_push(struct bma_stack *stack, void *first, void *last);
@@ -359,7 +367,7 @@ static inline uint32_t bma_obj_nr(const struct bpf_mem_cache *c, const void *ptr
 /* depot.c: magazines out of CPUs */
 struct bma_magazine *bma_magazine_new(void);
 void bma_magazine_free(struct bma_magazine *m);
-uint64_t bma_chain_free(struct bma_chain *chain);
+unsigned int bma_chain_free(struct bma_chain *chain, unsigned int max);
 void bma_chain_add(struct bma_chain *chain, struct bma_magazine *m);
 void bma_depot_put(struct bpf_mem_cache *c, struct bma_magazine *m);
 struct bma_magazine *bma_depot_get(struct bpf_mem_cache *c);
@@ -463,7 +471,8 @@ void bma_slab_put(struct bpf_mem_cache *c, void *obj);
 bool bma_slab_put_chain(struct bpf_mem_cache *c, struct bma_chain *chain);
 void bma_slab_defer(struct bpf_mem_cache *c, void *obj);
 bool bma_slab_step(struct bpf_mem_cache *c);
-void bma_slab_destroy(struct bpf_mem_cache *c);
+void bma_slab_destruct(struct bpf_mem_cache *c, struct bma_magazine *m);
+bool bma_slab_destroy(struct bpf_mem_cache *c, unsigned int *part);
 
 /* init.c: making and unmaking of allocators */
 extern struct bpf_mem_cache bma_no_cache;
@@ -478,7 +487,7 @@ void bma_uncharge(struct bma_group *g, uint64_t bytes);
 /* reclaim.c, teardown.c: the reclaimer's work */
 bool bma_reclaim_harvest(struct bma_group *g, unsigned int index);
 void bma_adopt(void);
-bool bma_teardown_step(struct bma_group *g);
+unsigned int bma_teardown_step(struct bma_group *g);
 
 /* debug.c */
 struct bma_caller {

@@ -89,19 +89,21 @@ void bma_chain_add(struct bma_chain *chain, struct bma_magazine *m)
 	chain->objs += m->count;
 }
 
-/* Free the magazines of @chain, not their objects; returns how many magazines. */
-uint64_t bma_chain_free(struct bma_chain *chain)
+/* Free up to @max magazines of @chain, not their objects; returns how many. */
+unsigned int bma_chain_free(struct bma_chain *chain, unsigned int max)
 {
-	struct bma_magazine *m;
-	uint64_t n = 0;
+	struct bma_magazine *m = NULL;
+	bma_handle_t h = chain->first;
+	unsigned int n;
 
-	while (chain->first) {
-		m = bma_piece(chain->first);
-		chain->first = port_load(&m->next, relaxed);
-		bma_magazine_free(m);
-		n++;
+	for (n = 0; h && n < max; n++) {
+		m = bma_piece(h);
+		h = port_load(&m->next, relaxed);
+		chain->objs -= m->count;
 	}
-	chain->objs = 0;
+	if (m)
+		bma_meta_free_list(bma_piece(chain->first), m, BMA_META_MAGAZINE);
+	chain->first = h;
 	return n;
 }
 

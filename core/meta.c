@@ -15,6 +15,11 @@
  * pieces of one size.  A free piece is on meta.free[size class] by the word at its beginning; a
  * piece in use belongs to who allocated it, its first word excepted, which may be read at any time.
  *
+ * A trim takes all of a stack and sorts it by page: it goes over the pieces once and links each to its
+ * page.  Of a page that has all its pieces then, nothing has to be looked at any more: it is dropped,
+ * together with its neighbours.  The pieces of the others go back on their stacks.  Both is done in
+ * parts, as a fork may wait for a round; what is in the middle of it is the reclaimer's.
+ *
  * Numbers: a handle counts 64-byte steps through all chunks, so 32 bits reach 256 GiB of metadata,
  * and 32 bits of tag stay.  A head would have to change 2^32 times between a pop's load and its
  * compare-and-swap, and then stand at the same piece, to fool it.
@@ -34,10 +39,15 @@
 #define CHUNK_STEPS (PORT_META_CHUNK >> STEP_SHIFT)
 #define CHUNK_PAGES (PORT_META_CHUNK / PORT_META_PAGE)
 
+/*
+ * @next: on meta.cold; or, trim, on meta.sorted, the pages of which it has found free pieces: nr_free
+ * of them, of size_class, linked from @first on.
+ */
 struct bma_meta_page {
-	bma_link_t cold_next;
-	uint16_t nr_free; /* trim: pieces found free */
-	uint16_t nr_seen; /* trim: of them, those met again */
+	bma_link_t next;
+	bma_handle_t first;
+	uint16_t nr_free;
+	uint8_t size_class;
 };
 
 struct bma_meta_chunk {
@@ -80,7 +90,7 @@ static bma_link_t *piece_link(void *piece)
 
 static bma_link_t *cold_link(void *page)
 {
-	return &chunk_of(page)->page[page_nr(page)].cold_next;
+	return &chunk_of(page)->page[page_nr(page)].next;
 }
 
 /* A head after a change: another first piece, another tag. */
@@ -225,9 +235,20 @@ void bma_meta_free(void *piece, unsigned int size_class)
 	bma_stack_push(&bma_world.meta.free[size_class], piece, piece);
 }
 
+/* Free the pieces from @first to @last, linked, in one step. */
+void bma_meta_free_list(void *first, void *last, unsigned int size_class)
+{
+	bma_stack_push(&bma_world.meta.free[size_class], first, last);
+}
+
 static struct bma_meta_page *page_of(void *piece)
 {
 	return &chunk_of(piece)->page[page_nr(piece)];
+}
+
+static char *page_at(void *piece)
+{
+	return (char *)((uintptr_t)piece & ~(uintptr_t)(PORT_META_PAGE - 1));
 }
 
 static bma_handle_t next_of(bma_handle_t piece)
@@ -235,61 +256,116 @@ static bma_handle_t next_of(bma_handle_t piece)
 	return port_load(piece_link(bma_piece(piece)), relaxed);
 }
 
-/* The last free piece of an all free page has been seen: nobody needs its links any more. */
-static void page_drop(struct bma_meta *meta, char *piece)
-{
-	char *page = piece - ((uintptr_t)piece & (PORT_META_PAGE - 1));
+/* A trim looks at so many pieces, then at so many pages, at a time. */
+#define PART_PIECES 8192
+#define PART_PAGES 2048
 
-	page_of(page)->nr_free = page_of(page)->nr_seen = 0;
-	port_pages_drop(page, PORT_META_PAGE);
-	port_sub(&meta->nr_pages, 1, relaxed);
-	push_cold(meta, page);
+static void sort_piece(struct bma_meta *meta, bma_handle_t h, unsigned int size_class)
+{
+	void *piece = bma_piece(h);
+	struct bma_meta_page *page = page_of(piece);
+
+	if (!page->nr_free++) {
+		page->size_class = (uint8_t)size_class;
+		page->first = 0;
+		port_store(&page->next, meta->sorted, relaxed);
+		meta->sorted = bma_handle(page_at(piece));
+	}
+	port_store(piece_link(piece), page->first, relaxed);
+	page->first = h;
 }
 
-/* Drop the pages whose every piece is in @chain, put the other pieces back. */
-static void trim_chain(struct bma_meta *meta, struct bma_stack *stack, bma_handle_t chain,
-		       uint32_t per_page)
+/* True: there are more to sort. */
+static bool sort(struct bma_meta *meta)
 {
-	void *piece, *first = NULL, *last = NULL;
-	bma_handle_t next;
+	unsigned int n = PART_PIECES;
+	bma_handle_t h;
 
-	for (; chain; chain = next) {
-		next = next_of(chain);
-		piece = bma_piece(chain);
-		if (page_of(piece)->nr_free == per_page) {
-			if (++page_of(piece)->nr_seen == per_page)
-				page_drop(meta, piece);
-			continue;
+	for (;;) {
+		while (!meta->unsorted) {
+			if (meta->size_class == BMA_META_CLASSES)
+				return false;
+			meta->unsorted = bma_stack_take(&meta->free[meta->size_class++]);
 		}
-		if (last)
-			port_store(piece_link(last), chain, relaxed);
-		else
-			first = piece;
-		last = piece;
+		if (!n--)
+			return true;
+		h = meta->unsorted;
+		meta->unsorted = next_of(h);
+		sort_piece(meta, h, meta->size_class - 1);
 	}
-	if (!first)
+}
+
+/* Pages with nothing in them, in a row. */
+struct row {
+	char *at;
+	size_t bytes;
+};
+
+static void drop(struct bma_meta *meta, struct row *row)
+{
+	if (!row->bytes)
 		return;
-	port_store(piece_link(last), 0, relaxed);
-	for (chain = bma_handle(first); chain; chain = next_of(chain))
-		page_of(bma_piece(chain))->nr_free = 0;
-	bma_stack_push(stack, first, last);
+	port_pages_drop(row->at, row->bytes);
+	port_sub(&meta->nr_pages, row->bytes / PORT_META_PAGE, relaxed);
+	for (; row->bytes; row->bytes -= PORT_META_PAGE, row->at += PORT_META_PAGE)
+		push_cold(meta, row->at);
+}
+
+/* Have @page dropped, with its neighbours if they come next. */
+static void drop_soon(struct bma_meta *meta, struct row *row, char *page)
+{
+	if (page + PORT_META_PAGE == row->at) {
+		row->at = page;
+	} else if (page != row->at + row->bytes) {
+		drop(meta, row);
+		row->at = page;
+	}
+	row->bytes += PORT_META_PAGE;
+}
+
+/* Put the free pieces of a page that stays back on their stack. */
+static void put_back(struct bma_meta *meta, struct bma_meta_page *page)
+{
+	bma_handle_t last = page->first;
+
+	while (next_of(last))
+		last = next_of(last);
+	bma_stack_push(&meta->free[page->size_class], bma_piece(page->first), bma_piece(last));
+}
+
+/* True: there are more pages. */
+static bool settle(struct bma_meta *meta)
+{
+	struct row row = { 0 };
+	struct bma_meta_page *page;
+	unsigned int n;
+	char *at;
+
+	for (n = 0; n < PART_PAGES && meta->sorted; n++) {
+		at = bma_piece(meta->sorted);
+		page = page_of(at);
+		meta->sorted = port_load(&page->next, relaxed);
+		if (page->nr_free == PORT_META_PAGE / bytes_of(page->size_class))
+			drop_soon(meta, &row, at);
+		else
+			put_back(meta, page);
+		page->nr_free = 0;
+	}
+	drop(meta, &row);
+	return meta->sorted;
 }
 
 /*
- * Give back the pages that hold free pieces only.  While it looks, others find the stack empty and
- * cut new pages; at most a trim's time of them, which the next trim takes.
+ * Give back the pages that hold free pieces only, a part at a time; true: there is more.  Meanwhile
+ * others find the stacks empty and cut new pages; at most a trim's time of them, which the next trim
+ * takes.
  */
-void bma_meta_trim(struct bma_meta *meta)
+bool bma_meta_trim(struct bma_meta *meta)
 {
-	bma_handle_t chain, h;
-	unsigned int size_class;
-
-	for (size_class = 0; size_class < BMA_META_CLASSES; size_class++) {
-		chain = bma_stack_take(&meta->free[size_class]);
-		for (h = chain; h; h = next_of(h))
-			page_of(bma_piece(h))->nr_free++;
-		trim_chain(meta, &meta->free[size_class], chain,
-			   PORT_META_PAGE / bytes_of(size_class));
+	meta->trimming = sort(meta) || settle(meta);
+	if (!meta->trimming) {
+		meta->size_class = 0;
+		meta->returned = 0;
 	}
-	meta->returned = 0;
+	return meta->trimming;
 }

@@ -155,11 +155,15 @@ void port_init(void);
  *
  *   port_pages_alloc  any   zeroed memory, or NULL
  *   port_pages_free   any   give back all of what one call of alloc returned
+ *   port_pages_free_later  reclaimer  the same, but they may stay until it calls, again and again,
+ *   port_pages_free_now    reclaimer  give back a part of what was to go later; true: there is more
  *   port_pages_drop   any   multiples of PORT_META_PAGE: the memory goes back, the addresses stay
  *                     valid and read as zero
  */
 void *port_pages_alloc(size_t bytes, size_t align);
 void port_pages_free(void *pages, size_t bytes);
+void port_pages_free_later(void *pages, size_t bytes);
+bool port_pages_free_now(void);
 void port_pages_drop(void *pages, size_t bytes);
 
 /*

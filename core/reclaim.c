@@ -223,12 +223,13 @@ static unsigned int visit_groups(void)
 		/* Acquire: pairs with bpf_mem_alloc_destroy()'s release; no call comes after it. */
 		if (port_load(&g->state, acquire) == BMA_DYING) {
 			struct bma_group *next = g->next;
+			unsigned int more = bma_teardown_step(g);
 
-			if (!bma_teardown_step(g)) {
+			if (!more) {
 				*link = next;
 				continue;
 			}
-			again |= BMA_AGAIN;
+			again |= more;
 		} else {
 			again |= visit_group(g);
 		}
@@ -267,7 +268,8 @@ unsigned int bma_reclaim(void)
 	/* Who has asked since this round began asked for another one. */
 	if (!bma_world.flush_failed)
 		port_store(&bma_world.flushes_done, flush, release);
-	if (!again || meta->returned >= META_TRIM_PIECES || bma_world.round % META_TRIM_ROUNDS == 0)
-		bma_meta_trim(meta);
-	return again;
+	if (!again || meta->trimming || meta->returned >= META_TRIM_PIECES ||
+	    bma_world.round % META_TRIM_ROUNDS == 0)
+		again |= bma_meta_trim(meta) ? BMA_AT_ONCE : 0;
+	return again | (port_pages_free_now() ? BMA_AT_ONCE : 0);
 }

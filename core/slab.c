@@ -173,13 +173,13 @@ static struct bma_span *span_new(struct bpf_mem_cache *c)
 	return NULL;
 }
 
-/* Unmap a span of which all objects are the caller's. */
+/* Reclaimer: unmap a span of which all objects are the caller's. */
 static void span_unmap(struct bpf_mem_cache *c, struct bma_span *span)
 {
 	if (bma_debugging())
 		bma_debug_span_goes(span);
 	bma_pagemap_set(span->base, c->span_bytes, NULL, NULL);
-	port_pages_free(span->base, pages_bytes(c));
+	port_pages_free_later(span->base, pages_bytes(c));
 	span->base = NULL;
 	bma_uncharge(c->group, pages_bytes(c));
 	port_sub(&c->nr_spans, 1, relaxed);
@@ -501,34 +501,37 @@ static void destruct_deferred(struct bpf_mem_cache *c, struct bma_span *span)
 			run_dtor(c, obj_at(span, w * 64 + __builtin_ctzll(bits)));
 }
 
-static void destruct_chain(struct bpf_mem_cache *c)
+/* Reclaimer: run the destructor for what is in @m. */
+void bma_slab_destruct(struct bpf_mem_cache *c, struct bma_magazine *m)
 {
-	struct bma_magazine *m;
-	bma_handle_t h;
-
-	for (h = c->ttrace_wait.first; h; h = port_load(&m->next, relaxed)) {
-		m = bma_piece(h);
-		while (m->count)
-			run_dtor(c, bma_magazine_pop(c, m));
-	}
+	while (m->count)
+		run_dtor(c, bma_magazine_pop(c, m));
 }
 
-/* Reclaimer: both grace periods have passed and nobody calls any more: give back all there is. */
-void bma_slab_destroy(struct bpf_mem_cache *c)
+static void destroy_span(struct bpf_mem_cache *c, struct bma_span *span)
 {
-	struct bma_span *span, *next;
+	/* Also one that was being made by a thread that is no more. */
+	if (span->base)
+		span_unmap(c, span);
+	bma_debug_records_free(span);
+	bma_meta_free(span, desc_class(c));
+}
 
-	if (c->group->dtor) {
-		destruct_chain(c);
+/*
+ * Reclaimer: both grace periods have passed and nobody calls any more: give back all there is, up to
+ * *@part spans at a time, which are taken off that; true: there are more.
+ */
+bool bma_slab_destroy(struct bpf_mem_cache *c, unsigned int *part)
+{
+	struct bma_span *span;
+
+	if (c->group->dtor && !c->destructed)
 		for_each_span(c, destruct_deferred);
+	c->destructed = true;
+	while ((span = first_span(c)) && *part) {
+		port_store(&c->all_spans, port_load(&span->all_next, relaxed), relaxed);
+		destroy_span(c, span);
+		--*part;
 	}
-	for (span = first_span(c); span; span = next) {
-		next = next_span(span);
-		/* Also one that was being made by a thread that is no more. */
-		if (span->base)
-			span_unmap(c, span);
-		bma_debug_records_free(span);
-		bma_meta_free(span, desc_class(c));
-	}
-	port_store(&c->all_spans, 0, relaxed);
+	return span;
 }

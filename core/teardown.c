@@ -7,8 +7,13 @@
  * cleared in another: a leak, and two ways to free the caches under a callback.
  *
  * Idea: destroy does nothing but say so.  The reclaimer, which alone touches an allocator from
- * outside, finds it dying in its next round, takes all that is in it in one go, takes one cookie of
- * each kind, and frees everything, spans and not objects, once both are done.
+ * outside, finds it dying in its next round, takes one cookie of each kind for all that is in it, and
+ * frees everything, spans and not objects, once both are done.
+ *
+ * What it costs does not grow with the objects: long lists of magazines stay as they are and are freed
+ * as they are, those of limbo without a look at any but the first.  Spans are marked in their regions,
+ * and regions go whole (port_pages_free_later()).  All of it is done in parts, a round each, as a fork
+ * waits for a round; until the last part the allocator counts as dying.
  *
  * Why none of the three races has a counterpart:
  *   - The leak (drained, then filled again): nothing fills.  No callback exists, users have stopped
@@ -21,68 +26,130 @@
  * Ordering: users' last calls -> destroy (the caller's duty) -> state (release) -> the reclaimer
  * (acquire) -> SNAPSHOT in the cookies -> the readers' end (bma_gp_done()'s acquire) -> unmapping.
  *
- * Progress: destroy is wait-free.  The rest takes two rounds and the grace periods.
+ * Progress: destroy is wait-free.  The rest takes the grace periods, and as many rounds as it has parts.
  *
  * Held by: tests/core/test_teardown.c.
  */
 #include "bma.h"
 
-static void take_magazine(struct bpf_mem_cache *c, struct bma_magazine *m)
-{
-	bma_chain_add(&c->ttrace_wait, m);
-}
+/* So many magazines and spans are given back at a time, as a fork may wait for a round. */
+#define PART 4096
 
-static void take_chain(struct bpf_mem_cache *c, bma_handle_t h)
+static int64_t take_chain(struct bpf_mem_cache *c, bma_handle_t h)
 {
 	struct bma_magazine *m;
+	int64_t objs = 0;
 
 	while (h) {
 		m = bma_piece(h);
 		h = port_load(&m->next, relaxed);
-		take_magazine(c, m);
+		objs += m->count;
+		bma_chain_add(&c->ttrace_wait, m);
 	}
+	return objs;
 }
 
-static void take_slots(struct bma_group *g, struct bpf_mem_cache *c)
+static int64_t take_slot(struct bpf_mem_cache *c, struct bma_slot *slot)
 {
 	struct bma_magazine *m;
+	int64_t objs = 0;
+	unsigned int i;
+
+	for (i = 0; i < BMA_NR_TOPS; i++) {
+		m = bma_magazine_of(c, port_load(&slot->top[i], relaxed));
+		port_store(&slot->top[i], BMA_NO_TOP, relaxed);
+		if (!m)
+			continue;
+		objs += m->count;
+		bma_chain_add(&c->ttrace_wait, m);
+	}
+	return objs;
+}
+
+static int64_t take_slots(struct bma_group *g, struct bpf_mem_cache *c)
+{
 	struct bma_cpu *block;
-	uint32_t i, j;
+	int64_t objs = 0;
+	uint32_t i;
 
 	for (i = 0; i < g->nr_cpus; i++) {
 		block = port_load(&g->cpus[i], acquire);
-		for (j = 0; block != bma_no_cpu && j < BMA_NR_TOPS; j++) {
-			m = bma_magazine_of(c, port_load(&bma_slot(c, block)->top[j], relaxed));
-			if (m)
-				take_magazine(c, m);
-			port_store(&bma_slot(c, block)->top[j], BMA_NO_TOP, relaxed);
-		}
+		if (block != bma_no_cpu)
+			objs += take_slot(c, bma_slot(c, block));
 	}
+	return objs;
+}
+
+/* What is in a bucket stays there: it is a list already, and its first magazine knows how long. */
+static int64_t count_bucket(struct bpf_mem_cache *c, unsigned int i)
+{
+	bma_handle_t first = (bma_handle_t)port_load(&c->bucket[i], acquire);
+
+	return first ? port_load(&((struct bma_magazine *)bma_piece(first))->total, relaxed) : 0;
 }
 
 /*
- * All of @c's magazines to ttrace_wait.  Each list is taken as it is: whatever moved one thing on
- * to the next list on the way (a limbo_put, say, that finds its bucket ripe) would fill what is
- * drained.
+ * All of @c's magazines now wait for both kinds of readers.  Short lists are taken; long ones stay as
+ * they are, with what is known of how many objects they have.  Nothing moves from one to another on the
+ * way: whatever did so (a limbo_put, say, that finds its bucket ripe) would fill what is counted.
  */
 static void take_all(struct bma_group *g, struct bpf_mem_cache *c)
 {
+	int64_t objs = take_slots(g, c);
 	unsigned int i;
 
-	take_slots(g, c);
-	take_chain(c, c->ttrace_next.first);
-	take_chain(c, bma_stack_take(&c->depot));
+	/* nr_depot has these. */
 	take_chain(c, bma_stack_take(&c->partial));
-	take_chain(c, bma_stack_take(&c->by_rcu));
-	take_chain(c, bma_stack_take(&c->young));
-	take_chain(c, bma_stack_take(&c->old));
+	objs += port_load(&c->nr_depot, relaxed);
+	objs += take_chain(c, bma_stack_take(&c->by_rcu));
+	objs += take_chain(c, bma_stack_take(&c->young));
+	objs += take_chain(c, bma_stack_take(&c->old));
 	for (i = 0; i < BMA_NR_BUCKETS; i++)
-		take_chain(c, bma_limbo_take(c, i));
-	c->ttrace_next = (struct bma_chain){ 0 };
+		objs += count_bucket(c, i);
 	port_store(&c->nr_depot, 0, relaxed);
 	port_store(&c->nr_limbo, 0, relaxed);
 	port_store(&c->nr_quarantined, 0, relaxed);
-	port_store(&c->nr_ttrace, (int64_t)c->ttrace_wait.objs, relaxed);
+	port_add(&c->nr_ttrace, objs, relaxed);
+}
+
+/* Have ttrace_wait be one of the lists of magazines that are left; false if there is none. */
+static bool next_chain(struct bpf_mem_cache *c)
+{
+	unsigned int i;
+
+	if (!c->ttrace_wait.first) {
+		c->ttrace_wait = c->ttrace_next;
+		c->ttrace_next = (struct bma_chain){ 0 };
+	}
+	if (!c->ttrace_wait.first)
+		c->ttrace_wait.first = bma_stack_take(&c->depot);
+	for (i = 0; i < BMA_NR_BUCKETS && !c->ttrace_wait.first; i++)
+		c->ttrace_wait.first = bma_limbo_take(c, i);
+	return c->ttrace_wait.first;
+}
+
+/* Free the magazines of a bucket as they are, with no look at any but the first. */
+static void free_bucket(struct bpf_mem_cache *c, unsigned int i)
+{
+	bma_handle_t h = bma_limbo_take(c, i);
+	struct bma_magazine *first;
+
+	if (!h)
+		return;
+	first = bma_piece(h);
+	bma_world.meta.returned += port_load(&first->total, relaxed) / c->capacity + 1;
+	bma_meta_free_list(first, bma_piece(port_load(&first->tail, relaxed)), BMA_META_MAGAZINE);
+}
+
+/* Destruct and free one magazine; each object counts. */
+static unsigned int destruct_first(struct bpf_mem_cache *c, unsigned int part)
+{
+	struct bma_magazine *m = bma_piece(c->ttrace_wait.first);
+	unsigned int n = m->count + 1;
+
+	bma_slab_destruct(c, m);
+	bma_chain_free(&c->ttrace_wait, 1);
+	return n < part ? n : part;
 }
 
 static void free_cpus(struct bma_group *g)
@@ -112,11 +179,22 @@ static void report_lost(struct bpf_mem_cache *c)
 		    c->size);
 }
 
-static void free_cache(struct bpf_mem_cache *c)
+/* Give back some of @c's magazines, at most *@part, which are taken off that; true: there are more. */
+static bool free_magazines(struct bpf_mem_cache *c, unsigned int *part)
 {
-	report_lost(c);
-	bma_slab_destroy(c);
-	bma_world.meta.returned += bma_chain_free(&c->ttrace_wait);
+	unsigned int i, n;
+
+	for (i = 0; i < BMA_NR_BUCKETS && !c->group->dtor; i++)
+		free_bucket(c, i);
+	while (next_chain(c)) {
+		if (!*part)
+			return true;
+		n = c->group->dtor ? destruct_first(c, *part) :
+				     bma_chain_free(&c->ttrace_wait, *part);
+		bma_world.meta.returned += n;
+		*part -= n;
+	}
+	return false;
 }
 
 static void free_group(struct bma_group *g)
@@ -125,7 +203,7 @@ static void free_group(struct bma_group *g)
 
 	bma_stats_bury(g);
 	for (i = 0; i < g->nr_caches; i++)
-		free_cache(&g->caches[i]);
+		report_lost(&g->caches[i]);
 	free_cpus(g);
 	/* What a thread charged and did not live to take. */
 	bma_uncharge(g, port_load(&g->bytes_charged, relaxed));
@@ -135,18 +213,33 @@ static void free_group(struct bma_group *g)
 	bma_group_free(g);
 }
 
-/* A round's work on a dying group; false when it is gone. */
-bool bma_teardown_step(struct bma_group *g)
+/* True once both grace periods after destroy have passed. */
+static bool is_over(struct bma_group *g)
 {
 	uint32_t i;
 
-	if (!g->teardown.on) {
+	if (!g->over && !g->teardown.on) {
 		for (i = 0; i < g->nr_caches; i++)
 			take_all(g, &g->caches[i]);
 		bma_wait_begin(&g->teardown, g->gp);
 	}
-	if (!bma_wait_done(&g->teardown, g->gp))
-		return true;
+	g->over = g->over || bma_wait_done(&g->teardown, g->gp);
+	return g->over;
+}
+
+/* A round's work on a dying group; BMA_DONE when it is gone. */
+unsigned int bma_teardown_step(struct bma_group *g)
+{
+	unsigned int part = PART;
+	uint32_t i;
+
+	if (!is_over(g))
+		return BMA_AGAIN;
+	for (i = 0; i < g->nr_caches; i++)
+		if (free_magazines(&g->caches[i], &part) || bma_slab_destroy(&g->caches[i], &part))
+			return BMA_AT_ONCE;
+	if (port_pages_free_now())
+		return BMA_AT_ONCE;
 	free_group(g);
-	return false;
+	return BMA_DONE;
 }

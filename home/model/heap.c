@@ -6,8 +6,8 @@
  * as soon as may be.  What was given back is poisoned: a shared access to it fails, and so does a plain
  * write, when the pages are next handed out or at the end.
  *
- * The linker has bma_meta_alloc() and bma_meta_free() come through here (--wrap), core's files as they
- * are.  A piece is freed once, by the class that it was allocated by, and nobody writes to it until it is
+ * The linker has bma_meta_alloc(), _free() and _free_list() come through here (--wrap), core's files as
+ * they are.  A piece is freed once, by the class that it was allocated by, and nobody writes to it until it is
  * allocated again, but for the words at its beginning that late readers may look at.
  */
 #include <string.h>
@@ -33,6 +33,14 @@ static uint16_t unit_count[UNITS];
 /* Of each step of the arena that a piece begins at: what it is. */
 enum { NO_PIECE, FREE_PIECE, PIECE };
 static uint8_t piece_state[STEPS], piece_class[STEPS];
+
+/* What goes later. */
+#define MAX_LATER 16
+static struct {
+	void *pages;
+	size_t bytes;
+} later[MAX_LATER];
+static unsigned int nr_later;
 
 static long pages_out, pieces_out;
 static void (*on_pages_free)(void *pages, size_t bytes);
@@ -137,6 +145,23 @@ void port_pages_free(void *pages, size_t bytes)
 	pages_out -= (long)bytes;
 }
 
+void port_pages_free_later(void *pages, size_t bytes)
+{
+	if (nr_later == MAX_LATER)
+		model_fail("more pages go later than the model has room for");
+	later[nr_later].pages = pages;
+	later[nr_later++].bytes = bytes;
+}
+
+bool port_pages_free_now(void)
+{
+	if (nr_later) {
+		nr_later--;
+		port_pages_free(later[nr_later].pages, later[nr_later].bytes);
+	}
+	return nr_later;
+}
+
 void port_pages_drop(void *pages, size_t bytes)
 {
 	size_t first = (size_t)((char *)pages - ARENA_BASE) / STEP, i;
@@ -160,7 +185,10 @@ void model_on_pages_free(void (*fn)(void *pages, size_t bytes))
 void *__real_bma_meta_alloc(unsigned int size_class);
 void __real_bma_meta_free(void *piece, unsigned int size_class);
 void *__wrap_bma_meta_alloc(unsigned int size_class);
+void *bma_piece(uint32_t handle);
+void __real_bma_meta_free_list(void *first, void *last, unsigned int size_class);
 void __wrap_bma_meta_free(void *piece, unsigned int size_class);
+void __wrap_bma_meta_free_list(void *first, void *last, unsigned int size_class);
 
 static size_t step_of(const void *piece)
 {
@@ -209,18 +237,33 @@ void *__wrap_bma_meta_alloc(unsigned int size_class)
 	return piece;
 }
 
-void __wrap_bma_meta_free(void *piece, unsigned int size_class)
+static bool piece_in(void *piece, unsigned int size_class)
 {
 	size_t step = in_arena(piece) ? step_of(piece) : 0;
 
 	if (!in_arena(piece) || piece_state[step] != PIECE || piece_class[step] != size_class) {
 		model_fail("what is no piece in use is freed as one");
-		return;
+		return false;
 	}
 	piece_state[step] = FREE_PIECE;
 	memset(poisoned(piece), PIECE_POISON, piece_bytes(size_class) - PIECE_OPEN);
 	pieces_out--;
-	__real_bma_meta_free(piece, size_class);
+	return true;
+}
+
+void __wrap_bma_meta_free(void *piece, unsigned int size_class)
+{
+	if (piece_in(piece, size_class))
+		__real_bma_meta_free(piece, size_class);
+}
+
+void __wrap_bma_meta_free_list(void *first, void *last, unsigned int size_class)
+{
+	void *piece = first;
+
+	while (piece_in(piece, size_class) && piece != last)
+		piece = bma_piece(*(uint32_t *)piece);
+	__real_bma_meta_free_list(first, last, size_class);
 }
 
 static long pieces_base, pages_base;

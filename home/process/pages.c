@@ -13,8 +13,14 @@
  * unit comes back is unmapped, but for one that is kept.  Larger requests, and all when no region
  * can be had, are mappings of their own.
  *
- * Objects and owners: a clear bit is the owner's of the unit.  All bits of a region cleared in one
- * step from all set: who did so unmaps it.  A word is 0 where there is no region.
+ * The reclaimer gives back many units at a time, and there each system call counts: it marks them in
+ * their regions (`later`), and then goes over the regions that have such marks.  One in which every
+ * unit is free or marked is unmapped as it is, by one call; else each run of marked units is dropped
+ * by one.
+ *
+ * Objects and owners: a clear bit is the owner's of the unit; a marked one is the reclaimer's.  Who
+ * clears all bits that are set, in one step, when all but those of its own units are, unmaps the
+ * region.  A word is 0 where there is no region.
  *
  * Ordering: a unit is dropped before its bit is set (release) and used after it is cleared
  * (acquire); a region's word is set (release) after its table entry.
@@ -35,6 +41,8 @@
 #define REGION_MAX_RUN (UNITS / 2)
 #define NR_REGIONS (1u << 18)
 #define ALL (~0ull)
+/* So many are given back at a time: a fork may wait for it, and a page takes a quarter of a microsecond. */
+#define PART_UNITS 128u
 
 #define LEAF_SPAN ((uintptr_t)1 << 32)
 #define LEAF_ENTRIES (LEAF_SPAN / REGION)
@@ -42,6 +50,7 @@
 struct region {
 	_Atomic uint64_t free;
 	_Atomic uint32_t nr; /* its place in the table + 1; 0: there is no region here */
+	uint64_t later; /* reclaimer: units that it is about to give back */
 };
 
 typedef _Atomic(struct region *) leaf_t;
@@ -50,6 +59,8 @@ static leaf_t leaves[((uintptr_t)1 << PORT_ADDR_BITS) / LEAF_SPAN];
 static _Atomic uintptr_t table[NR_REGIONS]; /* base addresses; 0: vacant */
 static _Atomic uint32_t table_end; /* all from here on are vacant */
 static _Atomic uint32_t table_hint; /* all below are full or vacant */
+static uint32_t later_at; /* reclaimer: no region before this place has marks */
+static uint32_t nr_later; /* reclaimer: units that are marked */
 
 static void *map(size_t bytes)
 {
@@ -160,16 +171,29 @@ static void *region_new(unsigned int n)
 	return base;
 }
 
-/* Unmap a region whose units are all free; the first one stays, so that little use maps little. */
-static void region_retire(uintptr_t base, struct region *region, uint32_t nr)
+/* Where pages cannot go (they are locked into memory, say), at least what is in them does. */
+static void drop(void *pages, size_t bytes)
 {
-	uint64_t all = ALL;
+	if (madvise(pages, bytes, MADV_DONTNEED))
+		__builtin_memset(pages, 0, bytes);
+}
 
-	if (!nr || !port_cas(&region->free, &all, 0, acquire))
-		return;
+/*
+ * Unmap a region whose units are all free but those in @ours, which are the caller's.  False if others
+ * use it, or it is the first one, which stays, so that little use maps little.
+ */
+static bool region_retire(uintptr_t base, struct region *region, uint32_t nr, uint64_t ours)
+{
+	uint64_t others = ~ours;
+
+	if (!nr || !port_cas(&region->free, &others, 0, acquire))
+		return false;
 	port_store(&region->nr, 0, relaxed);
 	port_store(&table[nr], 0, release);
-	munmap((void *)base, REGION);
+	/* Where a mapping cannot be split, as there are too many, the addresses are lost. */
+	if (munmap((void *)base, REGION))
+		drop((void *)base, REGION);
+	return true;
 }
 
 /* The lowest run of @n set bits in @free that begins at a multiple of @align; 0 if none. */
@@ -233,13 +257,6 @@ void *port_pages_alloc(size_t bytes, size_t align)
 	return p;
 }
 
-/* Where pages cannot go (they are locked into memory, say), at least what is in them does. */
-static void drop(void *pages, size_t bytes)
-{
-	if (madvise(pages, bytes, MADV_DONTNEED))
-		__builtin_memset(pages, 0, bytes);
-}
-
 void port_pages_drop(void *pages, size_t bytes)
 {
 	int saved = errno;
@@ -253,22 +270,90 @@ static void units_free(uintptr_t base, struct region *region, uint64_t run)
 	uint32_t nr = port_load(&region->nr, relaxed) - 1;
 
 	if ((port_or(&region->free, run, seq_cst) | run) == ALL)
-		region_retire(base, region, nr);
+		region_retire(base, region, nr, 0);
 	hint_back(nr);
+}
+
+static uint64_t run_at(unsigned int at, size_t n)
+{
+	return ALL >> (UNITS - n) << at;
+}
+
+static uint64_t run_of(const void *pages, size_t bytes)
+{
+	return run_at((uintptr_t)pages / UNIT % UNITS, bytes / UNIT);
 }
 
 void port_pages_free(void *pages, size_t bytes)
 {
 	uintptr_t base = (uintptr_t)pages & ~(REGION - 1);
 	struct region *region = region_of(base);
-	unsigned int at = (unsigned int)((uintptr_t)pages / UNIT % UNITS);
 	int saved = errno;
 
 	if (!region || !port_load(&region->nr, relaxed)) {
 		munmap(pages, bytes);
 	} else {
 		drop(pages, bytes);
-		units_free(base, region, ALL >> (UNITS - bytes / UNIT) << at);
+		units_free(base, region, run_of(pages, bytes));
 	}
 	errno = saved;
+}
+
+void port_pages_free_later(void *pages, size_t bytes)
+{
+	uintptr_t base = (uintptr_t)pages & ~(REGION - 1);
+	struct region *region = region_of(base);
+	uint32_t nr = region ? port_load(&region->nr, relaxed) : 0;
+
+	if (!nr) {
+		port_pages_free(pages, bytes);
+		return;
+	}
+	region->later |= run_of(pages, bytes);
+	nr_later += bytes / UNIT;
+	if (nr - 1 < later_at)
+		later_at = nr - 1;
+}
+
+/* Drop the units in @later, a call for each run. */
+static void drop_runs(uintptr_t base, uint64_t later)
+{
+	unsigned int at, n;
+
+	for (; later; later &= ~run_at(at, n)) {
+		at = (unsigned int)__builtin_ctzll(later);
+		n = ~(later >> at) ? (unsigned int)__builtin_ctzll(~(later >> at)) : UNITS;
+		drop((char *)base + at * UNIT, n * UNIT);
+	}
+}
+
+/* Give back what is marked of a region; returns how many units. */
+static unsigned int give_back(uintptr_t base)
+{
+	struct region *region = base ? region_of(base) : NULL;
+	uint64_t later = region ? region->later : 0;
+
+	if (!later)
+		return 0;
+	region->later = 0;
+	if (!region_retire(base, region, port_load(&region->nr, relaxed) - 1, later)) {
+		drop_runs(base, later);
+		units_free(base, region, later);
+	}
+	return (unsigned int)__builtin_popcountll(later);
+}
+
+bool port_pages_free_now(void)
+{
+	unsigned int n = 0;
+	int saved = errno;
+
+	while (nr_later && n < PART_UNITS) {
+		unsigned int gone = give_back(port_load(&table[later_at++], relaxed));
+
+		n += gone;
+		nr_later -= gone;
+	}
+	errno = saved;
+	return nr_later;
 }

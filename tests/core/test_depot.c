@@ -127,12 +127,12 @@ static void a_chain_is_counted_and_freed(void)
 	struct bpf_mem_cache *c = cache(64);
 	struct bma_chain chain = { 0 };
 
-	assert_int_equal(bma_chain_free(&chain), 0);
+	assert_int_equal(bma_chain_free(&chain, 10), 0);
 	bma_chain_add(&chain, magazine(c, 2));
 	bma_chain_add(&chain, magazine(c, 1));
 	bma_chain_add(&chain, magazine(c, 0));
 	assert_int_equal(chain.objs, 3);
-	assert_int_equal(bma_chain_free(&chain), 3);
+	assert_int_equal(bma_chain_free(&chain, 10), 3);
 	assert_int_equal(chain.first, 0);
 	assert_int_equal(chain.objs, 0);
 }

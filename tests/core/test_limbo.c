@@ -455,7 +455,7 @@ static void take_all_takes_ripe_and_unripe(void)
 	for (i = 0; i < nr_waiting; i++)
 		waiting[i].in = false;
 	check_empty();
-	assert_int_equal(bma_chain_free(&chain), 3);
+	assert_int_equal(bma_chain_free(&chain, 10), 3);
 }
 
 /* --- waits for both kinds ------------------------------------------------------------------------- */

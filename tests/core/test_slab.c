@@ -36,6 +36,16 @@ static void put(void *obj)
 	unit_raw_free(obj);
 }
 
+/* As a round does. */
+static bool step(void)
+{
+	bool again = bma_slab_step(c);
+
+	while (port_pages_free_now())
+		;
+	return again;
+}
+
 /* --- one at a time ---------------------------------------------------------------------------------- */
 
 static void a_refill_is_a_magazine_full(void)
@@ -166,11 +176,11 @@ static void a_span_goes_when_all_is_in(void)
 		assert_int_equal(script_calls(SCRIPT_WAKE), wakes + (i % 4 == 3));
 	}
 	assert_int_equal(script_pages_out(), before + 2 * 4096);
-	assert_false(bma_slab_step(c));
+	assert_false(step());
 	assert_int_equal(script_pages_out(), before);
 	check_spans();
 	put(obj[11]);
-	assert_false(bma_slab_step(c));
+	assert_false(step());
 	assert_int_equal(script_pages_out(), before - 4096);
 	assert_int_equal(check_spans(), 3);
 	assert_null(bma_pagemap_cache(obj[0]));
@@ -192,11 +202,11 @@ static void a_span_with_one_out_stays_whole(void)
 				put(obj[i]);
 		check_spans();
 		port_store(&c->empties, true, relaxed);
-		bma_slab_step(c);
+		step();
 		check_spans();
 		assert_int_equal(port_load(&c->nr_spans, relaxed), 1);
 		put(obj[out]);
-		bma_slab_step(c);
+		step();
 		assert_int_equal(port_load(&c->nr_spans, relaxed), 0);
 	}
 	assert_int_equal(check_spans(), 1);
@@ -237,7 +247,7 @@ static void descriptors_are_used_again(void)
 		assert_int_equal(check_spans(), 5);
 		for (i = 0; i < 20; i++)
 			put(obj[i]);
-		bma_slab_step(c);
+		step();
 		assert_int_equal(check_spans(), 5);
 	}
 }
@@ -253,7 +263,7 @@ static void many_dead_spans_cost_little_each(void)
 		obj[i] = get();
 	for (i = 0; i < 240; i++)
 		put(obj[i]);
-	bma_slab_step(c);
+	step();
 	assert_int_equal(port_load(&c->nr_spans, relaxed), 0);
 	assert_int_equal(check_spans(), 60);
 	for (i = 0; i < 4; i++) {
@@ -289,7 +299,7 @@ static void what_fails_leaves_all_as_it_was(void)
 	/* The descriptor. */
 	obj = get();
 	put(obj);
-	bma_slab_step(c);
+	step();
 	for (i = 0; i < 4; i++)
 		scene_held[i] = get();
 	unit_no_meta();
@@ -343,31 +353,31 @@ static void a_deferred_object_waits_for_both(void)
 	defer(obj[0]);
 	assert_int_equal(script_calls(SCRIPT_WAKE), wakes + 1);
 	unit_check_stats(scene_ma, 5, 0, 0, 1);
-	assert_true(bma_slab_step(c));
+	assert_true(step());
 	/* Too late for the wait that runs: its turn comes after. */
 	defer(obj[1]);
 	script_gp_pass(unit_rcu(), 1);
-	assert_true(bma_slab_step(c));
+	assert_true(step());
 	unit_check_freed();
 	script_gp_pass(unit_trace(), 1);
-	assert_true(bma_slab_step(c));
+	assert_true(step());
 	unit_check_stats(scene_ma, 4, 0, 0, 1);
 	assert_int_equal(nr_destructed, 1);
 	unit_check_freed();
 	script_gp_pass(unit_trace(), 1);
-	assert_true(bma_slab_step(c));
+	assert_true(step());
 	assert_int_equal(nr_destructed, 1);
 	script_gp_pass(unit_rcu(), 1);
-	assert_false(bma_slab_step(c));
+	assert_false(step());
 	assert_int_equal(nr_destructed, 2);
 	unit_check_stats(scene_ma, 4, 0, 0, 0);
 	check_spans();
 	/* All of a span at once. */
 	for (i = 2; i < 6; i++)
 		defer(obj[i]);
-	bma_slab_step(c);
+	step();
 	unit_pass(1);
-	bma_slab_step(c);
+	step();
 	assert_int_equal(port_load(&c->nr_spans, relaxed), 0);
 	assert_int_equal(nr_destructed, 6);
 	check_spans();
@@ -413,6 +423,7 @@ static void a_chain_goes_back_with_its_destructors(void)
 	port_add(&c->nr_ttrace, 5, relaxed);
 	unit_pass(1);
 	bma_slab_put_chain(c, &chain);
+	port_pages_free_now();
 	assert_int_equal(chain.first, 0);
 	assert_int_equal(nr_destructed, 5);
 	assert_int_equal(bma_world.meta.returned, 3);
@@ -470,7 +481,7 @@ static void run_put_two(void)
 static void run_step(void)
 {
 	port_store(&c->empties, true, relaxed);
-	bma_slab_step(c);
+	step();
 }
 
 static void run_fill(void)
@@ -650,9 +661,9 @@ static void nested_defer(void *arg)
 
 static void run_steps(void)
 {
-	bma_slab_step(c);
+	step();
 	unit_pass(1);
-	bma_slab_step(c);
+	step();
 }
 
 static void nested_steps(void *arg)
@@ -672,7 +683,7 @@ static void run_defer_and_steps(void)
 static void check_deferred(void)
 {
 	unit_check_freed();
-	while (bma_slab_step(c))
+	while (step())
 		unit_pass(1);
 	assert_int_equal(port_load(&c->nr_deferred, relaxed), 0);
 	assert_int_equal(port_load(&c->nr_from_slab, relaxed), scene_nr_held);

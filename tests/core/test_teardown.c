@@ -455,6 +455,117 @@ static void of_every_class(void)
 	assert_int_equal(unit_process_stats().never_freed, lost);
 }
 
+/* --- in parts ----------------------------------------------------------------------------------------------- */
+
+/* Destroy with @n objects in limbo and nothing else: how many accesses its steps take, beside the slab's. */
+static unsigned int accesses_of_teardown(unsigned int n)
+{
+	struct bpf_mem_alloc *ma;
+	unsigned int before;
+	void *obj[256];
+
+	unit_begin();
+	ma = unit_ma(1024, false);
+	unit_alloc_many(ma, obj, n);
+	unit_free_rcu_many(ma, obj, n);
+	unit_rounds(2);
+	assert_int_equal(port_load(&ma->caches->nr_limbo, relaxed), n);
+	unit_destroy(ma);
+	before = script_calls(SCRIPT_ACCESS);
+	bma_reclaim();
+	assert_int_equal(unit_process_stats().objs_waiting_ttrace, n);
+	unit_pass(1);
+	assert_int_equal(bma_reclaim(), BMA_DONE);
+	before = script_calls(SCRIPT_ACCESS) - before;
+	unit_end();
+	return before;
+}
+
+/* However much is in limbo: its magazines are not looked at one by one. */
+static void limbo_goes_as_it_is(void)
+{
+	unsigned int few = accesses_of_teardown(8);
+
+	assert_true(few > 0);
+	assert_int_equal(accesses_of_teardown(256), few);
+	unit_begin();
+}
+
+/* A fork waits for a round, so none gives back all of a large allocator. */
+static void a_large_one_goes_in_parts(void)
+{
+	enum { N = 2 * PART + 100 };
+	struct bpf_mem_alloc *ma = unit_ma(4096, false);
+	unsigned int i, rounds = 0, freed;
+	static void *obj[N];
+
+	/* More than the shadow has room for. */
+	for (i = 0; i < N; i++)
+		assert_non_null(obj[i] = bpf_mem_cache_alloc(ma));
+	for (i = 0; i < N; i++)
+		bpf_mem_cache_free(ma, obj[i]);
+	assert_true(port_load(&ma->caches->nr_spans, relaxed) >= N);
+	unit_destroy(ma);
+	bma_reclaim();
+	unit_pass(1);
+	for (;;) {
+		freed = script_calls(SCRIPT_PAGES_FREE);
+		i = bma_reclaim();
+		rounds++;
+		freed = script_calls(SCRIPT_PAGES_FREE) - freed;
+		if (!i)
+			break;
+		assert_true(i & BMA_AT_ONCE);
+		assert_true(freed < PART / 8);
+		/* Until all is back it is not gone. */
+		assert_int_equal(unit_process_stats().dying, 1);
+	}
+	assert_true(rounds > 3);
+	assert_int_equal(unit_process_stats().dying, 0);
+	assert_int_equal(script_pages_out(), unit_fixed_bytes());
+	assert_int_equal(script_nr_reports(), 0);
+}
+
+/* The same where each object is destructed. */
+static unsigned int nr_destructed;
+
+static void count_destructed(void *obj, void *ctx)
+{
+	(void)obj;
+	(void)ctx;
+	nr_destructed++;
+}
+
+static void destructors_run_in_parts(void)
+{
+	enum { N = 2 * PART };
+	struct bpf_mem_alloc *ma = unit_ma(64, false);
+	unsigned int i, before, rounds = 0;
+	static void *obj[N];
+
+	bpf_mem_alloc_set_dtor(ma, count_destructed, NULL, NULL);
+	for (i = 0; i < N; i++)
+		assert_non_null(obj[i] = bpf_mem_cache_alloc(ma));
+	for (i = 0; i < N; i++)
+		if (i % 2)
+			bpf_mem_cache_free(ma, obj[i]);
+		else
+			bpf_mem_cache_free_rcu(ma, obj[i]);
+	unit_destroy(ma);
+	bma_reclaim();
+	unit_pass(1);
+	nr_destructed = 0;
+	do {
+		before = nr_destructed;
+		i = bma_reclaim();
+		rounds++;
+		assert_true(nr_destructed - before <= PART);
+	} while (i);
+	assert_int_equal(nr_destructed, N);
+	assert_true(rounds > 2);
+	assert_int_equal(script_nr_reports(), 0);
+}
+
 /* --- interrupted ------------------------------------------------------------------------------------------- */
 
 static struct bpf_mem_alloc *other;
@@ -521,6 +632,9 @@ int main(void)
 		UNIT_TEST(two_are_destroyed),
 		UNIT_TEST(each_waits_for_its_own_readers),
 		UNIT_TEST(of_every_class),
+		UNIT_TEST(limbo_goes_as_it_is),
+		UNIT_TEST(a_large_one_goes_in_parts),
+		UNIT_TEST(destructors_run_in_parts),
 		UNIT_TEST(teardown_bears_interruption),
 	};
 

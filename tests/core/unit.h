@@ -446,7 +446,8 @@ static inline void unit_meta_left(unsigned int n)
 	unit_no_meta();
 	while (i)
 		bma_meta_free(page[--i], BMA_META_MAX_SHIFT - BMA_META_MIN_SHIFT);
-	bma_meta_trim(&bma_world.meta);
+	while (bma_meta_trim(&bma_world.meta))
+		;
 }
 
 /* --- the end: is everything back? --------------------------------------------------------------- */
@@ -491,6 +492,15 @@ static inline size_t unit_free_pieces(unsigned int class)
 	return n;
 }
 
+static inline bool unit_is_free(const void *piece, unsigned int class)
+{
+	bma_handle_t h = bma_stack_first(&bma_world.meta.free[class]);
+
+	while (h && bma_piece(h) != piece)
+		h = port_load((bma_link_t *)bma_piece(h), relaxed);
+	return h;
+}
+
 /* Every piece of metadata is free, but for the table of no CPUs; and so are the pages. */
 static inline void unit_check_meta(void)
 {
@@ -533,7 +543,8 @@ static inline void unit_end(void)
 	assert_int_equal(bma_world.past.never_freed, unit.lost);
 	assert_null(bma_world.groups);
 	assert_int_equal(script_pages_out(), unit_fixed_bytes());
-	bma_meta_trim(&bma_world.meta);
+	while (bma_meta_trim(&bma_world.meta))
+		;
 	unit_check_meta();
 }
 

@@ -16,6 +16,26 @@
 #define UNIT ((size_t)1 << PORT_UNIT_SHIFT)
 #define REGION ((size_t)4 << 20)
 
+/* What the library in here asks of the system. */
+static _Atomic unsigned int munmaps, madvises;
+
+int __wrap_munmap(void *addr, size_t len);
+int __wrap_madvise(void *addr, size_t len, int advice);
+int __real_munmap(void *addr, size_t len);
+int __real_madvise(void *addr, size_t len, int advice);
+
+int __wrap_munmap(void *addr, size_t len)
+{
+	port_add(&munmaps, 1, relaxed);
+	return __real_munmap(addr, len);
+}
+
+int __wrap_madvise(void *addr, size_t len, int advice)
+{
+	port_add(&madvises, 1, relaxed);
+	return __real_madvise(addr, len, advice);
+}
+
 /* Is there a mapping at @p? */
 static bool is_mapped(void *p)
 {
@@ -146,6 +166,128 @@ static void test_drop(void **state)
 	assert_int_equal(p[3 * PORT_META_PAGE], 7);
 	memset(p, 8, bytes);
 	put(p, bytes);
+}
+
+/* --- later, together ----------------------------------------------------------------------------- */
+
+enum { MANY = 64 * 9 };
+static char *many[MANY];
+
+static void get_many(void)
+{
+	int i;
+
+	for (i = 0; i < MANY; i++) {
+		many[i] = get(UNIT, UNIT);
+		memset(many[i], 1, UNIT);
+	}
+	munmaps = madvises = 0;
+}
+
+static unsigned int regions_of_many(void)
+{
+	unsigned int n = 0;
+	int i, j;
+
+	for (i = 0; i < MANY; i++) {
+		for (j = 0; j < i; j++)
+			if ((uintptr_t)many[j] / REGION == (uintptr_t)many[i] / REGION)
+				break;
+		n += j == i;
+	}
+	return n;
+}
+
+/* Returns how many parts it took. */
+static unsigned int free_now(void)
+{
+	unsigned int parts = 1;
+	bool more;
+
+	do {
+		errno = 4321;
+		more = port_pages_free_now();
+		assert_int_equal(errno, 4321);
+		parts += more;
+	} while (more);
+	return parts;
+}
+
+/*
+ * In whatever order they come: a system call for each region, which unmaps it, but for the one that is
+ * kept, and for what there is of the last.
+ */
+static void test_later_by_region(void **state)
+{
+	unsigned int regions, calls;
+	size_t before = rss(), peak;
+	int i;
+
+	(void)state;
+	get_many();
+	regions = regions_of_many();
+	peak = rss();
+	for (i = 0; i < MANY; i++)
+		port_pages_free_later(many[i * 7 % MANY], UNIT);
+	assert_int_equal(munmaps + madvises, 0);
+	/* A part at a time, as who waits for the reclaimer's lock waits for one. */
+	assert_true(free_now() >= MANY / 256);
+	calls = munmaps + madvises;
+	assert_int_equal(calls, regions);
+	assert_true(munmaps >= regions - 2);
+	assert_false(port_pages_free_now());
+	assert_int_equal(munmaps + madvises, calls);
+	if (is_plain()) {
+		assert_true(peak > before + MANY * UNIT * 9 / 10);
+		assert_true(rss() < before + (1 << 20));
+	}
+}
+
+/* What others have in the same region stays, and nobody gets what has not gone yet. */
+static void test_later_beside_others(void **state)
+{
+	char *fresh[3];
+	int i, j;
+
+	(void)state;
+	get_many();
+	for (i = 0; i < MANY; i++)
+		if (i % 4 < 2)
+			port_pages_free_later(many[i], UNIT);
+		else
+			fill(many[i], UNIT, i);
+	for (j = 0; j < 3; j++) {
+		fresh[j] = get(UNIT, UNIT);
+		check_new(fresh[j], UNIT, UNIT);
+		for (i = 0; i < MANY; i++)
+			assert_ptr_not_equal(fresh[j], many[i]);
+	}
+	free_now();
+	assert_int_equal(munmaps, 0);
+	/* Two neighbours at a time. */
+	assert_true(madvises <= MANY / 4);
+	for (i = 0; i < MANY; i++)
+		if (i % 4 >= 2)
+			assert_true(is_filled(many[i], UNIT, i));
+		else
+			assert_true(is_zero(many[i], UNIT));
+	for (i = 0; i < MANY; i++)
+		if (i % 4 >= 2)
+			put(many[i], UNIT);
+	for (j = 0; j < 3; j++)
+		put(fresh[j], UNIT);
+}
+
+/* Mappings of their own go at once. */
+static void test_later_alone(void **state)
+{
+	void *p = get(100 * UNIT, UNIT);
+
+	(void)state;
+	munmaps = 0;
+	port_pages_free_later(p, 100 * UNIT);
+	assert_int_equal(munmaps, 1);
+	assert_false(port_pages_free_now());
 }
 
 /* --- threads ----------------------------------------------------------------------------------- */
@@ -435,6 +577,9 @@ int main(void)
 		cmocka_unit_test(test_apart),
 		cmocka_unit_test(test_back),
 		cmocka_unit_test(test_drop),
+		cmocka_unit_test(test_later_by_region),
+		cmocka_unit_test(test_later_beside_others),
+		cmocka_unit_test(test_later_alone),
 		cmocka_unit_test(test_threads),
 	};
 
