@@ -78,8 +78,11 @@ struct bma_chain {
  * @base: NULL if it has no memory.
  * @records: in debug mode, one for each object, the descriptor's for good; else NULL.
  * @nr_free: bits set in the free map; @hint: a word of it that had some.  The map decides.
+ * @nr_sorted: reclaimer: not 0: it is on the cache's sorted_spans, by @sorted_next, and so many bits are
+ *	set in the waiting map, of objects that are about to be put back.
  * @map: three bitmaps of the cache's map_words each: free (any), freed with no memory for a
- *	magazine (any: set; reclaimer: take), and those of them that wait for readers (reclaimer).
+ *	magazine (any: set; reclaimer: take), and (reclaimer) those of them that wait for readers or,
+ *	at other times, what it has sorted.
  */
 #define BMA_SPAN_LISTED 1u
 #define BMA_SPAN_DEAD 2u
@@ -93,6 +96,8 @@ struct bma_span {
 	PORT_ATOMIC(uint32_t) state;
 	PORT_ATOMIC(uint32_t) nr_free;
 	PORT_ATOMIC(uint32_t) hint;
+	uint32_t nr_sorted;
+	bma_handle_t sorted_next;
 	bma_word_t map[];
 };
 
@@ -140,6 +145,8 @@ struct bpf_mem_cache {
 	struct bma_chain ttrace_wait;
 	struct bma_wait ttrace, deferred_wait;
 	uint32_t leaks_shown; /* in debug mode */
+	bma_handle_t sorted_spans; /* with objects that are to be put back; see slab.c */
+	bool trimming; /* the latest trim has not taken all that it should */
 	bool destructed; /* dying: what was deferred, too */
 
 	/* Any context.  Of counts of objects a value may be off, and below 0, while a step is under way. */
@@ -287,7 +294,8 @@ struct bma_world {
 	PORT_ATOMIC(uint64_t) flushes_wanted; /* as in a group, of all: how often asked for */
 	PORT_ATOMIC(uint64_t) flushes_done; /* how many of these have been done */
 	bool flush_all, flush_failed; /* reclaimer: of this round */
-	uint32_t round; /* reclaimer */
+	uint32_t round; /* reclaimer: ticks */
+	bool at_once; /* reclaimer: the round before was not over, so this one is no tick */
 	struct bpf_mem_stats past; /* reclaimer: events of groups that are gone */
 	PORT_ATOMIC(uint64_t) nr_stray_frees; /* bad frees that are no allocator's */
 	struct bma_readers readers;

@@ -142,28 +142,38 @@ static bool visit_cpu(struct bma_group *g, unsigned int index, bool flush)
 	return true;
 }
 
-/* Move what the depot did not need lately on its way to the slab. */
-static void trim(struct bpf_mem_cache *c)
+/* So many magazines leave a depot at a time, as who waits for the reclaimer's lock waits for that. */
+#define TRIM_PART 8192
+
+/* Move what the depot did not need lately on its way to the slab; BMA_AT_ONCE: there is more. */
+static unsigned int trim(struct bpf_mem_cache *c)
 {
 	int64_t surplus = port_load(&c->nr_depot_low, relaxed);
+	unsigned int n = TRIM_PART;
 	struct bma_magazine *m;
 
-	while (surplus > 0 && (m = bma_depot_get(c))) {
+	while (surplus > 0 && n-- && (m = bma_depot_get(c))) {
 		surplus -= m->count;
 		port_add(&c->nr_ttrace, (int64_t)m->count, relaxed);
 		bma_chain_add(&c->ttrace_next, m);
 	}
-	port_store(&c->nr_depot_low, port_load(&c->nr_depot, relaxed), relaxed);
+	c->trimming = surplus > 0 && bma_stack_first(&c->depot);
+	port_store(&c->nr_depot_low, c->trimming ? surplus : port_load(&c->nr_depot, relaxed),
+		   relaxed);
+	return c->trimming ? BMA_AT_ONCE : BMA_DONE;
 }
 
-/* One batch at a time waits for both kinds of readers, then goes to the slab, a part in each round. */
+/*
+ * One batch at a time waits for both kinds of readers, then goes to the slab, a part in each round.  All
+ * of a trim is one batch, as spans go without being wiped where all their objects come together.
+ */
 static unsigned int ttrace_step(struct bpf_mem_cache *c)
 {
 	if (c->ttrace.on && !bma_wait_done(&c->ttrace, c->group->gp))
 		return BMA_AGAIN;
 	if (bma_slab_put_chain(c, &c->ttrace_wait))
 		return BMA_AT_ONCE;
-	if (!c->ttrace_next.first)
+	if (!c->ttrace_next.first || c->trimming)
 		return BMA_DONE;
 	c->ttrace_wait = c->ttrace_next;
 	c->ttrace_next = (struct bma_chain){ 0 };
@@ -190,8 +200,8 @@ static unsigned int visit_cache(struct bpf_mem_cache *c)
 
 	bma_limbo_close(c);
 	again = ripen(c);
-	if (bma_world.round % TRIM_ROUNDS == 0)
-		trim(c);
+	if (c->trimming || (!bma_world.at_once && bma_world.round % TRIM_ROUNDS == 0))
+		again |= trim(c);
 	again |= ttrace_step(c);
 	again |= bma_slab_step(c);
 	if (bma_stack_first(&c->depot) || bma_stack_first(&c->partial))
@@ -259,7 +269,7 @@ unsigned int bma_reclaim(void)
 	bma_world.flush_all = flush != port_load(&bma_world.flushes_done, relaxed);
 	bma_world.flush_failed = false;
 	bma_adopt();
-	bma_world.round++;
+	bma_world.round += !bma_world.at_once;
 	bma_gp_poll(&bma_rcu, true);
 	bma_gp_poll(&bma_trace, true);
 	again = visit_groups();
@@ -271,5 +281,7 @@ unsigned int bma_reclaim(void)
 	if (!again || meta->trimming || meta->returned >= META_TRIM_PIECES ||
 	    bma_world.round % META_TRIM_ROUNDS == 0)
 		again |= bma_meta_trim(meta) ? BMA_AT_ONCE : 0;
-	return again | (port_pages_free_now() ? BMA_AT_ONCE : 0);
+	again |= port_pages_free_now() ? BMA_AT_ONCE : 0;
+	bma_world.at_once = again & BMA_AT_ONCE;
+	return again;
 }

@@ -10,6 +10,11 @@
  * it, which keeps others off it, and puts it back, or takes it off the list if it has nothing left.
  * A context that interrupted the holder finds another span, or maps one.
  *
+ * Where much comes back, it is mostly whole spans.  So the reclaimer first sorts a batch into its spans,
+ * one bit for an object in a map that is its own (waiting), and looks at none of the objects' memory.  A
+ * span that has all its objects then, sorted or free, goes as it is; only what stays is wiped and put
+ * back, a word of the map at a time.
+ *
  * Objects and owners: a set bit in the free map: the slab.  Clear: whoever cleared it, until the
  * object is put back.  All bits of a span cleared by the reclaimer: the span's memory is the
  * reclaimer's, and it unmaps it.  The descriptor may still be on the list then; it is marked dead,
@@ -20,14 +25,17 @@
  *	partial_spans	holder, putter		any			nobody
  *	dead_spans	holder, reclaimer	any			nobody
  *	all_spans	any			nobody			reclaimer
+ *	sorted_spans	reclaimer		reclaimer		nobody
  *
  * Invariants:
  *   (1) A span with free bits is LISTED, but for the time between a putter's bit and its relist().
  *       unlist() and put are a Dekker pair: one changes state, then reads bits, the other the other
  *       way round, all seq_cst, so that one of them sees that the span must go back on the list.
- *   (2) Free objects are zero.  The system gives zeroed pages, put wipes.
+ *   (2) Free objects are zero.  The system gives zeroed pages, put wipes; what is sorted is not free.
  *   (3) A descriptor has one of LISTED and a place on dead_spans: unlist() and span_free() each
  *       change state by one atomic operation, and who leaves it DEAD without LISTED puts it there.
+ *   (4) The waiting map is of one use at a time: while some span is sorted, no deferred objects are
+ *       collected in it; while these wait in it, what else comes back is put back one by one.
  *
  * Ordering: bits are set with release and cleared with acquire (or stronger), which carries the
  * wiping.
@@ -109,6 +117,7 @@ static struct bma_span *desc_new(struct bpf_mem_cache *c)
 		return NULL;
 	span->cache = c;
 	span->base = NULL;
+	span->nr_sorted = 0;
 	span->records = NULL;
 	if (bma_debugging() && !bma_debug_records_new(span)) {
 		bma_meta_free(span, desc_class(c));
@@ -291,32 +300,46 @@ static void wipe(const struct bpf_mem_cache *c, char *obj)
 		wipe_copy(obj + i * c->span_bytes, c->size);
 }
 
-/*
- * Put @obj back.  The caller owns it and knows that no reader can reach it.  Returns whether the
- * span may be all free now: who sets the last bit sees it, as each counts before it sets its bit,
- * and looks at the count after that.
- */
-static bool span_put(struct bpf_mem_cache *c, struct bma_span *span, void *obj)
+static void clean(struct bpf_mem_cache *c, void *obj)
 {
-	uint32_t nr = bma_obj_nr(c, obj), w = nr / 64;
-
 	wipe(c, obj);
 	if (bma_debugging())
 		bma_debug_in_slab(c, obj);
-	port_sub(&c->nr_from_slab, 1, relaxed);
-	/* Before the bit: once all bits are set the span may go. */
-	port_add(&span->nr_free, 1, seq_cst);
+}
+
+/*
+ * Put objects of one word of @span's map back.  The caller owns them and knows that no reader can reach
+ * them.  Returns whether the span may be all free now: who sets the last bit sees it, as each counts
+ * before it sets its bits, and looks at the count after that.
+ */
+static bool span_put(struct bpf_mem_cache *c, struct bma_span *span, uint32_t w, uint64_t bits)
+{
+	uint32_t n = (uint32_t)__builtin_popcountll(bits);
+	uint64_t left;
+
+	for (left = bits; left; left &= left - 1)
+		clean(c, obj_at(span, w * 64 + __builtin_ctzll(left)));
+	port_sub(&c->nr_from_slab, (int64_t)n, relaxed);
+	/* Before the bits: once all are set the span may go. */
+	port_add(&span->nr_free, n, seq_cst);
 	if (w < port_load(&span->hint, relaxed))
 		port_store(&span->hint, w, relaxed);
-	port_or(&map_of(span, BMA_MAP_FREE)[w], 1ull << (nr % 64), seq_cst);
+	port_or(&map_of(span, BMA_MAP_FREE)[w], bits, seq_cst);
 	relist(c, span);
 	/* The span may be gone, and this another's count: then somebody looks for nothing. */
 	return port_load(&span->nr_free, seq_cst) >= c->nr_objs;
 }
 
+static bool obj_put(struct bpf_mem_cache *c, struct bma_span *span, void *obj)
+{
+	uint32_t nr = bma_obj_nr(c, obj);
+
+	return span_put(c, span, nr / 64, 1ull << (nr % 64));
+}
+
 void bma_slab_put(struct bpf_mem_cache *c, void *obj)
 {
-	if (span_put(c, span_of(obj), obj)) {
+	if (obj_put(c, span_of(obj), obj)) {
 		port_store(&c->empties, true, release);
 		port_reclaim_wake();
 	}
@@ -329,34 +352,44 @@ static uint64_t full_word(const struct bpf_mem_cache *c, uint32_t w)
 	return left < 64 ? (1ull << left) - 1 : ~0ull;
 }
 
-/* Make every object of @span the caller's; false, and none is, if one is out. */
+/* What of a word the reclaimer has sorted, and so has in hand. */
+static uint64_t sorted_word(struct bma_span *span, uint32_t w)
+{
+	return span->nr_sorted ? port_load(&map_of(span, BMA_MAP_WAITING)[w], relaxed) : 0;
+}
+
+/*
+ * Reclaimer: make every object of @span ours, beside those that are sorted; false, and none is, if one
+ * is out.
+ */
 static bool claim(struct bpf_mem_cache *c, struct bma_span *span)
 {
 	bma_word_t *map = map_of(span, BMA_MAP_FREE);
-	uint64_t full;
+	uint64_t rest;
 	uint32_t w;
 
 	for (w = 0; w < c->map_words; w++) {
-		full = full_word(c, w);
-		if (!port_cas(&map[w], &full, 0, acquire))
+		rest = full_word(c, w) & ~sorted_word(span, w);
+		if (!port_cas(&map[w], &rest, 0, acquire))
 			break;
 	}
 	if (w == c->map_words)
 		return true;
 	while (w--)
-		port_or(&map[w], full_word(c, w), seq_cst);
+		port_or(&map[w], full_word(c, w) & ~sorted_word(span, w), seq_cst);
 	relist(c, span);
 	return false;
 }
 
 /* Reclaimer: give a span, which is not dead, back to the system if all its objects are in. */
-static void free_if_all_in(struct bpf_mem_cache *c, struct bma_span *span)
+static bool free_if_all_in(struct bpf_mem_cache *c, struct bma_span *span)
 {
 	if (!claim(c, span))
-		return;
+		return false;
 	span_unmap(c, span);
 	if (!(port_or(&span->state, BMA_SPAN_DEAD, acq_rel) & BMA_SPAN_LISTED))
 		bma_stack_push(&c->dead_spans, span, span);
+	return true;
 }
 
 /* Reclaimer: @obj's memory leaves the allocator. */
@@ -376,37 +409,112 @@ static void reclaim_obj(struct bpf_mem_cache *c, void *obj)
 	struct bma_span *span = span_of(obj);
 
 	run_dtor(c, obj);
-	if (span_put(c, span, obj))
+	if (obj_put(c, span, obj))
 		free_if_all_in(c, span);
 }
 
-/* So much is put back at a time: who waits for the reclaimer's lock waits for no more. */
-#define PUT_BYTES ((size_t)PORT_MAGAZINE_BYTES << 11)
-
-/* Put back all of @m's objects, and free it. */
-static void put_magazine(struct bpf_mem_cache *c, struct bma_magazine *m)
+/* The same, but have it put back with the others of its span. */
+static void sort_obj(struct bpf_mem_cache *c, void *obj)
 {
-	port_sub(&c->nr_ttrace, (int64_t)m->count, relaxed);
-	while (m->count)
-		reclaim_obj(c, bma_magazine_pop(c, m));
-	bma_magazine_free(m);
-	bma_world.meta.returned++;
+	struct bma_span *span = span_of(obj);
+	uint32_t nr = bma_obj_nr(c, obj);
+	bma_word_t *word = &map_of(span, BMA_MAP_WAITING)[nr / 64];
+
+	run_dtor(c, obj);
+	port_store(word, port_load(word, relaxed) | 1ull << (nr % 64), relaxed);
+	if (span->nr_sorted++)
+		return;
+	span->sorted_next = c->sorted_spans;
+	c->sorted_spans = bma_handle(span);
 }
 
-/* Reclaimer: put back objects in @chain's magazines; true: there are more. */
+/* Put back what is sorted of a span that does not go; returns how many bytes that was. */
+static size_t put_sorted(struct bpf_mem_cache *c, struct bma_span *span)
+{
+	size_t bytes = (size_t)span->nr_sorted * c->size * c->nr_copies;
+	bool all_in = false;
+	uint64_t bits;
+	uint32_t w;
+
+	span->nr_sorted = 0;
+	for (w = 0; w < c->map_words; w++) {
+		bits = port_load(&map_of(span, BMA_MAP_WAITING)[w], relaxed);
+		if (!bits)
+			continue;
+		port_store(&map_of(span, BMA_MAP_WAITING)[w], 0, relaxed);
+		all_in |= span_put(c, span, w, bits);
+	}
+	if (all_in)
+		free_if_all_in(c, span);
+	return bytes;
+}
+
+/*
+ * All that was to be sorted is.  A span that has all its objects now goes as it is, with none of them
+ * wiped; the others get theirs back.  Returns how many bytes were wiped.
+ */
+static size_t settle_span(struct bpf_mem_cache *c, struct bma_span *span)
+{
+	uint32_t n = span->nr_sorted;
+
+	port_sub(&c->nr_ttrace, (int64_t)n, relaxed);
+	if (port_load(&span->nr_free, relaxed) + n < c->nr_objs || !free_if_all_in(c, span))
+		return put_sorted(c, span);
+	span->nr_sorted = 0;
+	port_sub(&c->nr_from_slab, (int64_t)n, relaxed);
+	return 0;
+}
+
+/*
+ * So much is done at a time, as who waits for the reclaimer's lock waits for that: wiping counts by the
+ * byte, all else as so many.
+ */
+#define PUT_BYTES ((size_t)PORT_MAGAZINE_BYTES << 11)
+#define SORT_COST 32
+#define SETTLE_COST 4096
+
+/* Put back all of @m's objects, and free it; returns what it cost. */
+static size_t put_magazine(struct bpf_mem_cache *c, struct bma_magazine *m, bool sort)
+{
+	size_t count = m->count;
+
+	if (!sort)
+		port_sub(&c->nr_ttrace, (int64_t)count, relaxed);
+	while (m->count) {
+		if (sort)
+			sort_obj(c, bma_magazine_pop(c, m));
+		else
+			reclaim_obj(c, bma_magazine_pop(c, m));
+	}
+	bma_magazine_free(m);
+	bma_world.meta.returned++;
+	return count * (sort ? SORT_COST : (size_t)c->size * c->nr_copies);
+}
+
+/*
+ * Reclaimer: put back objects in @chain's magazines; true: there are more.  First all are sorted into
+ * their spans, by the waiting map, and nobody has them then; where that is in use, they are put back one
+ * by one.
+ */
 bool bma_slab_put_chain(struct bpf_mem_cache *c, struct bma_chain *chain)
 {
+	bool sort = !c->deferred_wait.on;
 	struct bma_magazine *m;
-	size_t bytes = 0;
+	struct bma_span *span;
+	size_t cost = 0;
 
-	while (chain->first && bytes < PUT_BYTES) {
+	while (chain->first && cost < PUT_BYTES) {
 		m = bma_piece(chain->first);
 		chain->first = port_load(&m->next, relaxed);
 		chain->objs -= m->count;
-		bytes += (size_t)m->count * c->size * c->nr_copies;
-		put_magazine(c, m);
+		cost += put_magazine(c, m, sort);
 	}
-	return chain->first;
+	while (!chain->first && c->sorted_spans && cost < PUT_BYTES) {
+		span = bma_piece(c->sorted_spans);
+		c->sorted_spans = span->sorted_next;
+		cost += SETTLE_COST + settle_span(c, span);
+	}
+	return chain->first || c->sorted_spans;
 }
 
 /* Take back @obj with no magazine to put it in, until both grace periods have passed. */
@@ -470,23 +578,30 @@ static void for_each_span(struct bpf_mem_cache *c,
 			fn(c, span);
 }
 
+/* A span with sorted objects is seen to when these are put back. */
+static void free_if_emptied(struct bpf_mem_cache *c, struct bma_span *span)
+{
+	if (!span->nr_sorted)
+		free_if_all_in(c, span);
+}
+
 /* Reclaimer: see to deferred objects and to spans that others emptied; true: come again. */
 bool bma_slab_step(struct bpf_mem_cache *c)
 {
 	if (port_load(&c->empties, relaxed) && port_xchg(&c->empties, false, acquire))
-		for_each_span(c, free_if_all_in);
+		for_each_span(c, free_if_emptied);
 	if (c->deferred_wait.on && bma_wait_done(&c->deferred_wait, c->group->gp))
 		for_each_span(c, release_waiting);
 	/*
 	 * Acquire: who set it has set a bit before; what comes too late for this pass sets it
 	 * again.
 	 */
-	if (!c->deferred_wait.on && port_load(&c->deferred, relaxed) &&
+	if (!c->deferred_wait.on && !c->sorted_spans && port_load(&c->deferred, relaxed) &&
 	    port_xchg(&c->deferred, false, acquire)) {
 		for_each_span(c, collect_deferred);
 		bma_wait_begin(&c->deferred_wait, c->group->gp);
 	}
-	return c->deferred_wait.on;
+	return c->deferred_wait.on || port_load(&c->deferred, relaxed);
 }
 
 static void destruct_deferred(struct bpf_mem_cache *c, struct bma_span *span)
@@ -494,6 +609,9 @@ static void destruct_deferred(struct bpf_mem_cache *c, struct bma_span *span)
 	uint64_t bits;
 	uint32_t w;
 
+	/* What is sorted has been destructed. */
+	for (w = 0; w < c->map_words && span->nr_sorted; w++)
+		port_store(&map_of(span, BMA_MAP_WAITING)[w], 0, relaxed);
 	collect_deferred(c, span);
 	for (w = 0; w < c->map_words; w++)
 		for (bits = port_load(&map_of(span, BMA_MAP_WAITING)[w], relaxed); bits;

@@ -572,6 +572,38 @@ static void batches_wait_one_after_the_other(void)
 	unit_check_stats(ma, 0, 0, 0, 0);
 }
 
+/* A large surplus leaves a part at a time, and what waits for readers then is one batch. */
+static void a_large_surplus_leaves_in_parts(void)
+{
+	enum { N = 2 * (2 * TRIM_PART + 100) };
+	struct bpf_mem_alloc *ma = unit_ma(16, false);
+	struct bpf_mem_cache *c = ma->caches;
+	static void *obj[N];
+	unsigned int i, parts = 0;
+
+	/* More than the shadow has room for. */
+	for (i = 0; i < N; i++)
+		assert_non_null(obj[i] = bpf_mem_cache_alloc(ma));
+	for (i = 0; i < N; i++)
+		bpf_mem_cache_free(ma, obj[i]);
+	bma_reclaim_harvest(ma->group, 0);
+	unit_rounds(TRIM_ROUNDS);
+	bma_world.round = TRIM_ROUNDS - 1;
+	do {
+		assert_int_equal(c->ttrace_wait.first, 0);
+		i = bma_reclaim();
+		parts++;
+		assert_int_equal(bma_world.round, TRIM_ROUNDS);
+		assert_true(port_load(&c->nr_ttrace, relaxed) <= 2 * TRIM_PART * parts);
+	} while (i & BMA_AT_ONCE);
+	assert_int_equal(parts, 3);
+	assert_int_equal(port_load(&c->nr_depot, relaxed), 0);
+	assert_int_equal(c->ttrace_wait.objs, N);
+	unit_settle();
+	unit_check_stats(ma, 0, 0, 0, 0);
+	assert_int_equal(unit_stats(ma).spans, 0);
+}
+
 static void nothing_strands(void)
 {
 	struct bpf_mem_alloc *ma;
@@ -686,6 +718,7 @@ int main(void)
 		UNIT_TEST(a_flush_is_not_done_before_it_is),
 		UNIT_TEST(a_trim_bears_interruption),
 		UNIT_TEST(batches_wait_one_after_the_other),
+		UNIT_TEST(a_large_surplus_leaves_in_parts),
 		UNIT_TEST(nothing_strands),
 		UNIT_TEST(metadata_goes_back),
 		UNIT_TEST(a_round_bears_interruption),
