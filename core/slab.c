@@ -44,7 +44,7 @@
  *
  * Contexts: get, fill, put, defer: any; the rest is the reclaimer's.
  *
- * Held by: tests/core/test_slab.c.
+ * Held by: tests/core/test_slab.c, tests/core/test_sorted.c.
  */
 #include "bma.h"
 
@@ -314,10 +314,10 @@ static void clean(struct bpf_mem_cache *c, void *obj)
  */
 static bool span_put(struct bpf_mem_cache *c, struct bma_span *span, uint32_t w, uint64_t bits)
 {
-	uint32_t n = (uint32_t)__builtin_popcountll(bits);
+	uint32_t n = 0;
 	uint64_t left;
 
-	for (left = bits; left; left &= left - 1)
+	for (left = bits; left; left &= left - 1, n++)
 		clean(c, obj_at(span, w * 64 + __builtin_ctzll(left)));
 	port_sub(&c->nr_from_slab, (int64_t)n, relaxed);
 	/* Before the bits: once all are set the span may go. */

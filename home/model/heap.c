@@ -155,11 +155,12 @@ void port_pages_free_later(void *pages, size_t bytes)
 
 bool port_pages_free_now(void)
 {
-	if (nr_later) {
+	/* All of it, as too early is what a scene would see. */
+	while (nr_later) {
 		nr_later--;
 		port_pages_free(later[nr_later].pages, later[nr_later].bytes);
 	}
-	return nr_later;
+	return false;
 }
 
 void port_pages_drop(void *pages, size_t bytes)
