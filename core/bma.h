@@ -191,7 +191,8 @@ struct bma_group {
 	bma_link_t link;
 	PORT_ATOMIC(uint32_t) state;
 	struct bma_group *next; /* reclaimer */
-	bma_cpu_ptr_t *cpus;
+	PORT_ATOMIC(bma_cpu_ptr_t *)
+	cpus; /* world.no_cpus until a CPU is to get a block; see init.c */
 	struct bpf_mem_cache *caches;
 	uint32_t nr_caches;
 	uint32_t nr_slots;
@@ -211,7 +212,7 @@ struct bma_group {
 	void (*dtor_ctx_free)(void *ctx);
 	void *dtor_ctx;
 	struct bma_gp_counts gp_at_init;
-	const void *allocator; /* where its bpf_mem_alloc was at init: its name in reports */
+	struct bpf_mem_alloc *allocator; /* its name in reports, and where its table is shown */
 };
 
 #define BMA_NR_CLASSES 11
@@ -288,7 +289,7 @@ struct bma_world {
 	bma_leaf_t leaf[BMA_ROOT_ENTRIES]; /* first: frees need not add */
 	struct bma_meta meta;
 	PORT_ATOMIC(bma_cpu_ptr_t *)
-	no_cpus; /* all bma_no_cpu: what a destroyed allocator has */
+	no_cpus; /* all bma_no_cpu: what an allocator has before it is used, and when it is destroyed */
 	struct bma_stack inbox; /* groups that the reclaimer has not seen */
 	struct bma_group *groups; /* reclaimer */
 	PORT_ATOMIC(uint64_t) flushes_wanted; /* as in a group, of all: how often asked for */
@@ -482,11 +483,22 @@ bool bma_slab_step(struct bpf_mem_cache *c);
 void bma_slab_destruct(struct bpf_mem_cache *c, struct bma_magazine *m);
 bool bma_slab_destroy(struct bpf_mem_cache *c, unsigned int *part);
 
+static inline bma_cpu_ptr_t *bma_cpus(struct bma_group *g)
+{
+	return port_load(&g->cpus, acquire);
+}
+
+static inline bool bma_has_cpus(struct bma_group *g)
+{
+	return bma_cpus(g) != port_load(&bma_world.no_cpus, relaxed);
+}
+
 /* init.c: making and unmaking of allocators */
 extern struct bpf_mem_cache bma_no_cache;
+bma_cpu_ptr_t *bma_cpus_show(struct bma_group *g);
 void bma_cpus_free(bma_cpu_ptr_t *cpus);
 void bma_group_free(struct bma_group *g);
-size_t bma_group_bytes(const struct bma_group *g);
+size_t bma_group_bytes(struct bma_group *g);
 
 /* objcg.c: accounts */
 bool bma_charge(struct bma_group *g, uint64_t bytes);

@@ -80,20 +80,22 @@ void bma_cpu_free(struct bma_cpu *block)
 static struct bma_cpu *this_block(struct bma_group *g)
 {
 	unsigned int index;
-	struct bma_cpu *block = port_cpu_block(g->cpus, &index), *fresh;
+	struct bma_cpu *block = port_cpu_block(bma_cpus(g), &index), *fresh;
+	bma_cpu_ptr_t *cpus;
 
 	if (bma_likely(block != bma_no_cpu))
 		return block;
-	fresh = bma_cpu_new(g);
+	cpus = bma_cpus_show(g);
+	fresh = cpus ? bma_cpu_new(g) : NULL;
 	if (!fresh)
 		return block;
 	/* Release: who finds the block finds its tops. */
-	if (port_cas(&g->cpus[index], &block, fresh, release)) {
+	if (port_cas(&cpus[index], &block, fresh, release)) {
 		port_reclaim_wake();
 		return fresh;
 	}
 	bma_cpu_free(fresh);
-	return port_load(&g->cpus[index], acquire);
+	return port_load(&cpus[index], acquire);
 }
 
 struct place {
@@ -115,7 +117,7 @@ static bma_obj_t *place_top(struct place p)
 static bool replace(struct place p, bma_obj_t *old, bma_obj_t *new)
 {
 	return p.block != bma_no_cpu &&
-	       port_cpu_replace(p.c->group->cpus, p.block, p.offset, old, new);
+	       port_cpu_replace(bma_cpus(p.c->group), p.block, p.offset, old, new);
 }
 
 /*
@@ -175,12 +177,12 @@ static void load_or_put(struct bpf_mem_cache *c, struct bma_cpu *block, struct b
 /* Where the fast path could not, be it that it never can. */
 void *bma_cpu_pop(struct bpf_mem_cache *c)
 {
-	return port_cpu_pop(c->group->cpus, bma_top_offset(c, BMA_LOADED));
+	return port_cpu_pop(bma_cpus(c->group), bma_top_offset(c, BMA_LOADED));
 }
 
 bool bma_cpu_push(struct bpf_mem_cache *c, enum bma_top which, void *obj)
 {
-	return port_cpu_push(c->group->cpus, bma_top_offset(c, which), obj);
+	return port_cpu_push(bma_cpus(c->group), bma_top_offset(c, which), obj);
 }
 
 static struct bma_magazine *filled_from_slab(struct bpf_mem_cache *c)

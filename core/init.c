@@ -2,9 +2,31 @@
 /*
  * init.c - making an allocator, and handing it over to the reclaimer
  *
- * An allocator is a group of caches: one, or one for each size class.  Init takes metadata only
- * (the group, its caches, a table of CPUs that all show bma_no_cpu); spans and CPUs' blocks come
- * when first needed.  Contexts: process.
+ * An allocator is a group of caches: one, or one for each size class.  Init takes metadata only (the
+ * group and its caches); spans, CPUs' blocks and the table of these come when first needed.  Contexts:
+ * process, but for bma_cpus_show(), which is for any.
+ *
+ * The table of CPUs has a word for each possible CPU, in each allocator, so one that is not used must
+ * not have it.  All begin with the same, world.no_cpus, in which each CPU shows bma_no_cpu: nothing to
+ * pop, no room to push.  Who is to give a CPU its first block makes the allocator's own first (NO_TABLE):
+ *
+ *   g->cpus	no_cpus -> own, by compare-and-swap, once; what is not the slow paths' business reads it
+ *		as ever, and finds that no CPU has anything
+ *   ma->cpus	what the fast path reads: set to g->cpus after that, and before the first block is put
+ *		in the table, so that no block is where the fast path never looks
+ *
+ * Two CPUs at once, or a handler in the middle: the second one's swap fails, it frees the table that it
+ * made and shows the first one's.  A context that stops between the two for good: its CPU has no block,
+ * so the next one there comes by here again.  A call that still has the old table finds nothing in it,
+ * takes the slow path, and reads g->cpus there.  Nothing is ever written to no_cpus.  Without memory for
+ * a table it is as without memory for a block.  The reclaimer, which reads g->cpus once in a visit,
+ * may miss a table that comes meanwhile, but then who loads the first magazine wakes it after that.
+ * Where there is no fast path, as in debug mode, ma->cpus stays as it is.  Destroy comes after all calls.
+ *
+ * The table stays until destroy: in the fallback, who looked it up may yet lock a block in it.
+ *
+ * Ordering: the table's words are written before it is in g->cpus and ma->cpus (release); the fast path
+ * reads them through the pointer.
  *
  * Held by: tests/core/test_init.c.
  */
@@ -113,6 +135,30 @@ void bma_cpus_free(bma_cpu_ptr_t *cpus)
 		port_pages_free(cpus, (bytes + UNIT - 1) & ~(UNIT - 1));
 }
 
+/* In debug mode all calls are to come to the slow paths, so the fast ones find nothing. */
+static bool has_fast_paths(void)
+{
+	return port_cpu_fast() && !bma_debugging();
+}
+
+/* The table of CPUs that is @g's own, made now if there is none, and shown to the fast paths; or NULL. */
+bma_cpu_ptr_t *bma_cpus_show(struct bma_group *g)
+{
+	bma_cpu_ptr_t *none = port_load(&bma_world.no_cpus, relaxed), *fresh;
+
+	if (!bma_has_cpus(g)) {
+		fresh = cpus_new();
+		if (!fresh)
+			return NULL;
+		if (!port_cas(&g->cpus, &none, fresh, acq_rel)) /* NO_TABLE */
+			bma_cpus_free(fresh);
+	}
+	if (has_fast_paths())
+		port_store((PORT_ATOMIC(bma_cpu_ptr_t *) *)&g->allocator->cpus, bma_cpus(g),
+			   release);
+	return bma_cpus(g);
+}
+
 static size_t caches_bytes(uint32_t nr)
 {
 	return nr * sizeof(struct bpf_mem_cache);
@@ -121,9 +167,9 @@ static size_t caches_bytes(uint32_t nr)
 _Static_assert(BMA_NR_CLASSES * sizeof(struct bpf_mem_cache) <= 1u << BMA_META_MAX_SHIFT,
 	       "the caches of a group are one piece");
 
-size_t bma_group_bytes(const struct bma_group *g)
+size_t bma_group_bytes(struct bma_group *g)
 {
-	return sizeof(*g) + caches_bytes(g->nr_caches) + cpus_bytes();
+	return sizeof(*g) + caches_bytes(g->nr_caches) + (bma_has_cpus(g) ? cpus_bytes() : 0);
 }
 
 /* Free a group that nothing points to any more; its table of CPUs is freed already. */
@@ -167,12 +213,10 @@ static struct bma_group *group_new(uint32_t nr_caches, uint32_t nr_slots)
 	g->nr_caches = nr_caches;
 	g->nr_slots = nr_slots;
 	g->nr_cpus = port_nr_cpus();
+	port_store(&g->cpus, port_load(&bma_world.no_cpus, relaxed), relaxed);
 	g->caches = zeroed(caches_bytes(nr_caches));
-	g->cpus = g->caches ? cpus_new() : NULL;
-	if (g->cpus)
-		return g;
 	if (g->caches)
-		bma_meta_free(g->caches, bma_meta_class(caches_bytes(nr_caches)));
+		return g;
 	bma_meta_free(g, bma_meta_class(sizeof(*g)));
 	return NULL;
 }
@@ -182,10 +226,7 @@ static void publish(struct bpf_mem_alloc *ma, struct bma_group *g, struct bma_gp
 	g->gp = gp;
 	g->gp_at_init = bma_gp_counts(gp);
 	g->allocator = ma;
-	/* In debug mode all calls are to come to the slow paths, so the fast ones find nothing. */
-	ma->cpus = (struct bma_cpu **)(port_cpu_fast() && !bma_debugging() ?
-					       g->cpus :
-					       port_load(&bma_world.no_cpus, relaxed));
+	ma->cpus = (struct bma_cpu **)port_load(&bma_world.no_cpus, relaxed);
 	ma->caches = g->caches;
 	ma->group = g;
 	ma->bytes_caches = caches_bytes(g->nr_caches);

@@ -87,7 +87,7 @@ bool bma_reclaim_harvest(struct bma_group *g, unsigned int index)
 	if (!g->spare)
 		g->spare = bma_cpu_new(g);
 	/* With no memory for a block the CPU is left without; this one is the spare then. */
-	old = port_cpu_detach(g->cpus, index, g->spare ? g->spare : bma_no_cpu);
+	old = port_cpu_detach(bma_cpus(g), index, g->spare ? g->spare : bma_no_cpu);
 	if (!old)
 		return false;
 	for (i = g->nr_slots - g->nr_caches; i < g->nr_slots; i++)
@@ -126,7 +126,7 @@ static void look_at_slot(struct bpf_mem_cache *c, struct bma_slot *slot, struct 
 /* True if there is something on the CPU to come back for. */
 static bool visit_cpu(struct bma_group *g, unsigned int index, bool flush)
 {
-	struct bma_cpu *block = port_load(&g->cpus[index], acquire);
+	struct bma_cpu *block = port_load(&bma_cpus(g)[index], acquire);
 	struct sight sight = { 0 };
 	uint32_t i;
 
@@ -216,7 +216,7 @@ static unsigned int visit_group(struct bma_group *g)
 	unsigned int again = BMA_DONE;
 	uint32_t i;
 
-	for (i = 0; i < g->nr_cpus; i++)
+	for (i = 0; i < g->nr_cpus && bma_has_cpus(g); i++)
 		again |= visit_cpu(g, i, flush || bma_world.flush_all);
 	for (i = 0; i < g->nr_caches; i++)
 		again |= visit_cache(&g->caches[i]);

@@ -36,8 +36,8 @@ static struct in_slots count_slots(const struct bpf_mem_cache *c)
 	struct bma_cpu *block;
 	uint32_t i;
 
-	for (i = 0; i < g->nr_cpus; i++) {
-		block = port_load(&g->cpus[i], acquire);
+	for (i = 0; i < g->nr_cpus && bma_has_cpus(g); i++) {
+		block = port_load(&bma_cpus(g)[i], acquire);
 		if (block != bma_no_cpu)
 			count_slot(c, bma_slot(c, block), &n);
 	}
@@ -91,13 +91,13 @@ static void add_group(struct bma_group *g, struct bpf_mem_stats *s)
 	s->bytes_spans += port_load(&g->bytes_charged, relaxed);
 }
 
-static uint64_t own_meta(const struct bma_group *g, const struct bpf_mem_stats *s)
+static uint64_t own_meta(struct bma_group *g, const struct bpf_mem_stats *s)
 {
 	uint64_t blocks = 0;
 	uint32_t i;
 
-	for (i = 0; i < g->nr_cpus; i++)
-		blocks += port_load(&g->cpus[i], relaxed) != bma_no_cpu;
+	for (i = 0; i < g->nr_cpus && bma_has_cpus(g); i++)
+		blocks += port_load(&bma_cpus(g)[i], relaxed) != bma_no_cpu;
 	return bma_group_bytes(g) + blocks * bma_cpu_bytes(g->nr_slots) +
 	       s->magazines * sizeof(struct bma_magazine);
 }

@@ -72,8 +72,8 @@ static int64_t take_slots(struct bma_group *g, struct bpf_mem_cache *c)
 	int64_t objs = 0;
 	uint32_t i;
 
-	for (i = 0; i < g->nr_cpus; i++) {
-		block = port_load(&g->cpus[i], acquire);
+	for (i = 0; i < g->nr_cpus && bma_has_cpus(g); i++) {
+		block = port_load(&bma_cpus(g)[i], acquire);
 		if (block != bma_no_cpu)
 			objs += take_slot(c, bma_slot(c, block));
 	}
@@ -157,14 +157,16 @@ static void free_cpus(struct bma_group *g)
 	struct bma_cpu *block;
 	uint32_t i;
 
+	if (!bma_has_cpus(g))
+		return;
 	for (i = 0; i < g->nr_cpus; i++) {
-		block = port_load(&g->cpus[i], relaxed);
+		block = port_load(&bma_cpus(g)[i], relaxed);
 		if (block != bma_no_cpu)
 			bma_cpu_free(block);
 	}
 	if (g->spare)
 		bma_cpu_free(g->spare);
-	bma_cpus_free(g->cpus);
+	bma_cpus_free(bma_cpus(g));
 }
 
 static void report_lost(struct bpf_mem_cache *c)

@@ -85,6 +85,136 @@ static void memory_for_objects_comes_later(void)
 		assert_ptr_equal(port_load(&ma->group->cpus[i], relaxed), bma_no_cpu);
 }
 
+static uint64_t meta_bytes(void)
+{
+	uint64_t bytes = port_load(&bma_world.meta.nr_pages, relaxed) * PORT_META_PAGE;
+	unsigned int class;
+
+	for (class = 0; class < BMA_META_CLASSES; class ++)
+		bytes -= unit_free_pieces(class) * unit_piece_bytes(class);
+	return bytes;
+}
+
+/* However many CPUs there may be. */
+static void an_idle_one_is_small(void)
+{
+	static const unsigned int cpus[] = { 1, 8, 512, 4096 };
+	static const struct {
+		int size;
+		uint64_t bytes;
+	} kinds[] = { { 64, 4096 }, { 0, 8192 } };
+	unsigned int i, j;
+	uint64_t before;
+	size_t pages;
+
+	for (i = 0; i < 4; i++) {
+		for (j = 0; j < 2; j++) {
+			unit_begin();
+			script_nr_cpus(cpus[i]);
+			/* What all share is there already. */
+			unit_ma(64, false);
+			pages = script_pages_out();
+			before = meta_bytes();
+			unit_ma(kinds[j].size, false);
+			assert_true(meta_bytes() - before <= kinds[j].bytes);
+			assert_int_equal(script_pages_out(), pages);
+			unit_end();
+		}
+	}
+	unit_begin();
+}
+
+/* The table comes with the first block, and with no memory for it all goes on without. */
+static void the_table_comes_when_it_is_needed(void)
+{
+	bma_cpu_ptr_t *none, *own;
+	struct bpf_mem_alloc *ma;
+	void *obj[6];
+
+	script_nr_cpus(8);
+	ma = unit_ma(1024, false);
+	none = port_load(&bma_world.no_cpus, relaxed);
+	assert_ptr_equal(ma->cpus, none);
+	assert_ptr_equal(bma_cpus(ma->group), none);
+	obj[0] = unit_alloc(ma);
+	own = bma_cpus(ma->group);
+	assert_ptr_not_equal(own, none);
+	assert_ptr_equal(ma->cpus, own);
+	script_cpu(3);
+	obj[1] = unit_alloc(ma);
+	assert_ptr_equal(bma_cpus(ma->group), own);
+	unit_free_many(ma, obj, 2);
+	ma = unit_ma(1024, false);
+	unit_free(ma, unit_alloc(ma));
+	ma = unit_ma(1024, false);
+	/* The span first, as from now on there is none to be had. */
+	obj[0] = bma_slab_get(ma->caches);
+	unit_got(ma->caches, obj[0]);
+	unit_no_meta();
+	obj[1] = unit_alloc(ma);
+	unit_free(ma, obj[1]);
+	unit_free_rcu(ma, obj[0]);
+	assert_ptr_equal(bma_cpus(ma->group), none);
+	unit_meta_back();
+	unit_free(ma, unit_alloc(ma));
+	assert_ptr_not_equal(bma_cpus(ma->group), none);
+	assert_ptr_equal(ma->cpus, bma_cpus(ma->group));
+	for (unsigned int i = 0; i < 8; i++)
+		assert_ptr_equal(port_load(&none[i], relaxed), bma_no_cpu);
+}
+
+/* Two that begin at once, on one CPU or on two; and one that stops for good between the two stores. */
+static unsigned int nested_cpu;
+
+static void prepare_first(void)
+{
+	script_nr_cpus(2);
+	scene_ma = unit_ma(1024, false);
+}
+
+static void run_first(void)
+{
+	unit_free(scene_ma, unit_alloc(scene_ma));
+}
+
+static void nested_first(void *arg)
+{
+	(void)arg;
+	script_cpu(nested_cpu);
+	run_first();
+	script_cpu(0);
+}
+
+static void check_first(void)
+{
+	assert_ptr_equal(scene_ma->cpus, bma_cpus(scene_ma->group));
+	assert_true(bma_has_cpus(scene_ma->group));
+	unit_check_stats(scene_ma, 0, unit_stats(scene_ma).objs_free, 0, 0);
+}
+
+static void the_first_bear_interruption(void)
+{
+	struct unit_scene scene = { .prepare = prepare_first,
+				    .run = run_first,
+				    .nested = nested_first,
+				    .check = check_first };
+
+	for (nested_cpu = 0; nested_cpu < 2; nested_cpu++)
+		assert_true(unit_explore(&scene) > 10);
+}
+
+static void a_table_that_was_not_shown_is_by_the_next(void)
+{
+	struct bpf_mem_alloc *ma;
+
+	script_nr_cpus(2);
+	ma = unit_ma(64, false);
+	/* As if the context that made it were gone. */
+	port_store(&ma->group->cpus, cpus_new(), relaxed);
+	unit_free(ma, unit_alloc(ma));
+	assert_ptr_equal(ma->cpus, bma_cpus(ma->group));
+}
+
 static void each_flavour_has_its_domain(void)
 {
 	struct bpf_mem_alloc *ma = unit_new_ma();
@@ -293,6 +423,10 @@ int main(void)
 		UNIT_TEST(bad_input),
 		UNIT_TEST(the_largest_and_the_smallest),
 		UNIT_TEST(memory_for_objects_comes_later),
+		UNIT_TEST(an_idle_one_is_small),
+		UNIT_TEST(the_table_comes_when_it_is_needed),
+		UNIT_TEST(the_first_bear_interruption),
+		UNIT_TEST(a_table_that_was_not_shown_is_by_the_next),
 		UNIT_TEST(each_flavour_has_its_domain),
 		UNIT_TEST(no_domain_is_no_memory),
 		UNIT_TEST(every_allocation_may_fail),

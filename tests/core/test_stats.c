@@ -101,6 +101,9 @@ static void magazines_and_metadata(void)
 	unit_alloc_many(ma, obj, 8);
 	s = unit_stats(ma);
 	assert_int_equal(s.magazines, 2);
+	/* Its table of CPUs came with the first. */
+	assert_int_equal(bma_group_bytes(ma->group), group + 3 * sizeof(bma_cpu_ptr_t));
+	group = bma_group_bytes(ma->group);
 	assert_int_equal(s.bytes_meta, group + block + 2 * sizeof(struct bma_magazine));
 	script_cpu(2);
 	unit_free_many(ma, obj, 5);

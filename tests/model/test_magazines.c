@@ -132,6 +132,15 @@ static const struct model_scenario scenarios[] = {
 		.proof = { .preemptions = 4 },
 	},
 	{
+		.name = "the first steps of all on two CPUs",
+		.setup = scene_begin,
+		.thread = { alloc_and_free, alloc_and_free_rcu },
+		.finish = scene_end,
+		.nr_cpus = 2,
+		.check = { .preemptions = 1 },
+		.proof = { .preemptions = 3 },
+	},
+	{
 		.name = "alloc, free and free_rcu on two CPUs",
 		.setup = setup_loaded,
 		.thread = { alloc_and_free, alloc_and_free_rcu },
