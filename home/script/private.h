@@ -18,4 +18,8 @@ void script_debug_map(const char *base, size_t bytes);
 void script_debug_reset(size_t used);
 bool script_is_ours(const void *mem, size_t size);
 
+/* later.c */
+#define SCRIPT_MAX_AREAS (1u << 16)
+void script_later_reset(void);
+
 #endif /* BMA_SCRIPT_PRIVATE_H */

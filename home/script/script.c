@@ -25,8 +25,7 @@
 #define UNIT ((size_t)1 << PORT_UNIT_SHIFT)
 #define ARENA ((size_t)1 << 37)
 #define ARENA_ALIGN ((uintptr_t)1 << 32)
-#define MAX_AREAS (1u << 16)
-#define PART_AREAS 64
+#define MAX_AREAS SCRIPT_MAX_AREAS
 
 struct area {
 	char *base;
@@ -63,7 +62,7 @@ static struct {
 	bool locked;
 	bool quiet; /* what runs is the test's, and no point for it */
 	char *next; /* free from here on */
-	size_t nr_areas, nr_later, out;
+	size_t nr_areas, out;
 	void (*on_free)(void *pages, size_t bytes);
 	struct bma_gp driven[NR_DRIVEN];
 	struct thread thread[NR_THREADS];
@@ -74,7 +73,6 @@ static struct {
 } home;
 
 static struct area areas[MAX_AREAS];
-static struct area later[MAX_AREAS]; /* given back, but not yet gone */
 static char *arena;
 
 void script_need(bool good, const char *func, const char *rule)
@@ -373,21 +371,6 @@ void port_pages_free(void *pages, size_t bytes)
 	home.out -= bytes;
 	NEED(!madvise(pages, bytes, MADV_DONTNEED) && !mprotect(pages, bytes, PROT_NONE));
 	point(SCRIPT_PAGES_FREE);
-}
-
-/* Some stay for a while, so that who forgets them has them left. */
-void port_pages_free_later(void *pages, size_t bytes)
-{
-	later[home.nr_later++] = (struct area){ pages, bytes };
-}
-
-bool port_pages_free_now(void)
-{
-	for (unsigned int n = 0; n < PART_AREAS && home.nr_later; n++) {
-		home.nr_later--;
-		port_pages_free(later[home.nr_later].base, later[home.nr_later].bytes);
-	}
-	return home.nr_later;
 }
 
 void port_pages_drop(void *pages, size_t bytes)
@@ -747,6 +730,7 @@ void script_reset(void)
 
 	records_reset();
 	arena_reset();
+	script_later_reset();
 	__builtin_memset(&home, 0, sizeof(home));
 	home.nr_cpus = 1;
 	home.next = arena;
