@@ -201,11 +201,7 @@ static bool free_magazines(struct bpf_mem_cache *c, unsigned int *part)
 
 static void free_group(struct bma_group *g)
 {
-	uint32_t i;
-
 	bma_stats_bury(g);
-	for (i = 0; i < g->nr_caches; i++)
-		report_lost(&g->caches[i]);
 	free_cpus(g);
 	/* What a thread charged and did not live to take. */
 	bma_uncharge(g, port_load(&g->bytes_charged, relaxed));
@@ -213,6 +209,17 @@ static void free_group(struct bma_group *g)
 		g->dtor_ctx_free(g->dtor_ctx);
 	obj_cgroup_put(port_load(&g->objcg, relaxed));
 	bma_group_free(g);
+}
+
+/* Give back some of @c, at most *@part; true: there is more. */
+static bool free_some(struct bpf_mem_cache *c, unsigned int *part)
+{
+	if (free_magazines(c, part))
+		return true;
+	/* Once; and before debug mode says which. */
+	if (!c->destructed)
+		report_lost(c);
+	return bma_slab_destroy(c, part);
 }
 
 /* True once both grace periods after destroy have passed. */
@@ -238,7 +245,7 @@ unsigned int bma_teardown_step(struct bma_group *g)
 	if (!is_over(g))
 		return BMA_AGAIN;
 	for (i = 0; i < g->nr_caches; i++)
-		if (free_magazines(&g->caches[i], &part) || bma_slab_destroy(&g->caches[i], &part))
+		if (free_some(&g->caches[i], &part))
 			return BMA_AT_ONCE;
 	if (port_pages_free_now())
 		return BMA_AT_ONCE;
