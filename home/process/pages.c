@@ -319,10 +319,12 @@ void port_pages_free_later(void *pages, size_t bytes)
 static void drop_runs(uintptr_t base, uint64_t later)
 {
 	unsigned int at, n;
+	uint64_t behind;
 
 	for (; later; later &= ~run_at(at, n)) {
 		at = (unsigned int)__builtin_ctzll(later);
-		n = ~(later >> at) ? (unsigned int)__builtin_ctzll(~(later >> at)) : UNITS;
+		behind = ~(later >> at);
+		n = behind ? (unsigned int)__builtin_ctzll(behind) : UNITS;
 		drop((char *)base + at * UNIT, n * UNIT);
 	}
 }

@@ -241,6 +241,23 @@ static void trim_goes_in_parts(void)
 	assert_int_equal(nr_pages(), nr_chunks());
 }
 
+/* Pages too: half as many again as go in one go, each with a piece as large as itself. */
+static void pages_go_in_parts(void)
+{
+	enum { N = PART_PAGES * 3 / 2, CLASS = BMA_META_MAX_SHIFT - BMA_META_MIN_SHIFT };
+	static void *piece[N];
+	unsigned int i;
+
+	for (i = 0; i < N; i++)
+		piece[i] = bma_meta_alloc(CLASS);
+	for (i = 0; i < N; i++)
+		bma_meta_free(piece[i], CLASS);
+	assert_true(bma_meta_trim(&bma_world.meta));
+	assert_int_equal(nr_pages(), nr_chunks() + N - PART_PAGES);
+	assert_false(bma_meta_trim(&bma_world.meta));
+	assert_int_equal(nr_pages(), nr_chunks());
+}
+
 /* --- stacks ------------------------------------------------------------------------------------- */
 
 static struct bma_stack stack;
@@ -538,6 +555,7 @@ int main(void)
 		UNIT_TEST(trim_keeps_what_is_in_use),
 		UNIT_TEST(trim_of_every_class),
 		UNIT_TEST(trim_goes_in_parts),
+		UNIT_TEST(pages_go_in_parts),
 		UNIT_TEST(last_in_first_out),
 		UNIT_TEST(take_takes_all_in_order),
 		UNIT_TEST(every_change_moves_the_tag),

@@ -653,6 +653,11 @@ static void metadata_goes_back(void)
 	bma_world.round = META_TRIM_ROUNDS - 1;
 	assert_true(bma_reclaim());
 	assert_int_equal(bma_world.meta.returned, 0);
+	/* And until it is over. */
+	bma_world.meta.returned = 1;
+	bma_world.meta.trimming = true;
+	assert_true(bma_reclaim());
+	assert_int_equal(bma_world.meta.returned, 0);
 }
 
 /* --- a round, interrupted everywhere --------------------------------------------------------------------- */

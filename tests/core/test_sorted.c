@@ -203,6 +203,79 @@ static void a_span_that_is_emptied_while_it_sorts(void)
 	check_spans();
 }
 
+/* --- interrupted ------------------------------------------------------------------------------------- */
+
+static struct bma_chain leaving;
+static void *fourth;
+
+/* Three of a span's four leave. */
+static void prepare_three(void)
+{
+	void *obj[3];
+	unsigned int i;
+
+	begin(1024);
+	for (i = 0; i < 3; i++)
+		obj[i] = get();
+	fourth = get();
+	chain_of(&leaving, obj, 3);
+}
+
+static void prepare_three_and_one_in(void)
+{
+	prepare_three();
+	unit_raw_free(fourth);
+	fourth = NULL;
+}
+
+static void run_put_chain(void)
+{
+	assert_false(bma_slab_put_chain(c, &leaving));
+}
+
+static void nested_put(void *arg)
+{
+	(void)arg;
+	unit_raw_free(fourth);
+	fourth = NULL;
+}
+
+static void nested_get(void *arg)
+{
+	(void)arg;
+	fourth = get();
+}
+
+static void check_nothing_is_lost(void)
+{
+	if (fourth)
+		unit_raw_free(fourth);
+	fourth = NULL;
+	step();
+	assert_int_equal(port_load(&c->nr_from_slab, relaxed), 0);
+	assert_int_equal(port_load(&c->nr_spans, relaxed), 0);
+	check_spans();
+}
+
+/* Others put the last object of a span back meanwhile, or take one of it. */
+static void sorting_bears_interruption(void)
+{
+	static const struct unit_scene scenes[] = {
+		{ .prepare = prepare_three,
+		  .run = run_put_chain,
+		  .nested = nested_put,
+		  .check = check_nothing_is_lost },
+		{ .prepare = prepare_three_and_one_in,
+		  .run = run_put_chain,
+		  .nested = nested_get,
+		  .check = check_nothing_is_lost },
+	};
+	unsigned int i;
+
+	for (i = 0; i < 2; i++)
+		assert_true(unit_explore(&scenes[i]) > 20);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +283,7 @@ int main(void)
 		UNIT_TEST(sorting_goes_in_parts),
 		UNIT_TEST(sorting_and_deferred_frees),
 		UNIT_TEST(a_span_that_is_emptied_while_it_sorts),
+		UNIT_TEST(sorting_bears_interruption),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
