@@ -319,12 +319,11 @@ void port_pages_free_later(void *pages, size_t bytes)
 static void drop_runs(uintptr_t base, uint64_t later)
 {
 	unsigned int at, n;
-	uint64_t behind;
 
 	for (; later; later &= ~run_at(at, n)) {
 		at = (unsigned int)__builtin_ctzll(later);
-		behind = ~(later >> at);
-		n = behind ? (unsigned int)__builtin_ctzll(behind) : UNITS;
+		for (n = 1; at + n < UNITS && later >> (at + n) & 1; n++)
+			;
 		drop((char *)base + at * UNIT, n * UNIT);
 	}
 }
