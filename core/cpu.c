@@ -90,10 +90,8 @@ static struct bma_cpu *this_block(struct bma_group *g)
 	if (!fresh)
 		return block;
 	/* Release: who finds the block finds its tops. */
-	if (port_cas(&cpus[index], &block, fresh, release)) {
-		port_reclaim_wake();
+	if (port_cas(&cpus[index], &block, fresh, release))
 		return fresh;
-	}
 	bma_cpu_free(fresh);
 	return port_load(&cpus[index], acquire);
 }
