@@ -47,14 +47,14 @@
 #include "bma.h"
 
 /*
- * With HURRY_BYTES of one cache in limbo, grace periods are not put off.  Each POLL_BYTES, our own
- * are polled: seldom, as a poll interrupts every CPU that runs us, but so that what waits stays in
- * the caches.  For each YIELD_BYTES, who adds a magazine lets others run once: the CPU is what a
- * reader that was preempted inside its section, or who drives the grace periods, may be waiting
- * for.  At most MAX_YIELDS times in a grace period.  With large objects, as many as so many objects
- * have.
+ * With HURRY_BYTES of one cache in limbo, grace periods that a thread drives are not put off; not with
+ * less, as each takes CPU time and interrupts those that free.  Each POLL_BYTES, our own are polled:
+ * seldom, as a poll interrupts every CPU that runs us, but so that what waits stays in the caches.  For
+ * each YIELD_BYTES, who adds a magazine lets others run once: the CPU is what a reader that was
+ * preempted inside its section, or who drives the grace periods, may be waiting for.  At most
+ * MAX_YIELDS times in a grace period.  With large objects, as many as so many objects have.
  */
-#define HURRY_BYTES (64 << 10)
+#define HURRY_BYTES (1 << 20)
 #define POLL_BYTES (96 << 10)
 #define POLL_OBJS 4
 #define YIELD_BYTES (1 << 20)

@@ -296,12 +296,12 @@ static void ripen_moves_what_is_ripe_and_asks_for_the_rest(void)
 
 static void much_in_limbo_hurries(void)
 {
-	unsigned int i, n = HURRY_BYTES / 64 / 2;
+	unsigned int i, n = HURRY_BYTES / 1024 / 2;
 
-	begin();
+	begin_with(unit_ma(1024, false));
 	for (i = 0; i < n; i++)
 		put(2);
-	assert_int_equal(nr_limbo() * 64, HURRY_BYTES);
+	assert_int_equal(nr_limbo() * 1024, HURRY_BYTES);
 	assert_int_equal(script_calls(SCRIPT_HURRY), 0);
 	put(1);
 	assert_int_equal(script_calls(SCRIPT_HURRY), 1);
