@@ -414,9 +414,8 @@ static void reclaim_obj(struct bpf_mem_cache *c, void *obj)
 }
 
 /* The same, but have it put back with the others of its span. */
-static void sort_obj(struct bpf_mem_cache *c, void *obj)
+static void sort_obj(struct bpf_mem_cache *c, struct bma_span *span, void *obj)
 {
-	struct bma_span *span = span_of(obj);
 	uint32_t nr = bma_obj_nr(c, obj);
 	bma_word_t *word = &map_of(span, BMA_MAP_WAITING)[nr / 64];
 
@@ -426,6 +425,24 @@ static void sort_obj(struct bpf_mem_cache *c, void *obj)
 		return;
 	span->sorted_next = c->sorted_spans;
 	c->sorted_spans = bma_handle(span);
+}
+
+/* Objects come back in no order, to spans that are in no cache: have these come all at a time. */
+static void sort_magazine(struct bpf_mem_cache *c, struct bma_magazine *m)
+{
+	bma_obj_t *obj = bma_magazine_bottom(c, m);
+	struct bma_span *span[BMA_MAGAZINE_ENTRIES];
+	uint32_t i;
+
+	for (i = 0; i < m->count; i++) {
+		span[i] = span_of(obj[i]);
+		__builtin_prefetch(&span[i]->nr_sorted, 1);
+		__builtin_prefetch(&map_of(span[i], BMA_MAP_WAITING)[bma_obj_nr(c, obj[i]) / 64],
+				   1);
+	}
+	for (i = 0; i < m->count; i++)
+		sort_obj(c, span[i], obj[i]);
+	m->count = 0;
 }
 
 /* Put back what is sorted of a span that does not go; returns how many bytes that was. */
@@ -478,14 +495,12 @@ static size_t put_magazine(struct bpf_mem_cache *c, struct bma_magazine *m, bool
 {
 	size_t count = m->count;
 
-	if (!sort)
+	if (sort)
+		sort_magazine(c, m);
+	else
 		port_sub(&c->nr_ttrace, (int64_t)count, relaxed);
-	while (m->count) {
-		if (sort)
-			sort_obj(c, bma_magazine_pop(c, m));
-		else
-			reclaim_obj(c, bma_magazine_pop(c, m));
-	}
+	while (m->count)
+		reclaim_obj(c, bma_magazine_pop(c, m));
 	bma_magazine_free(m);
 	bma_world.meta.returned++;
 	return count * (sort ? SORT_COST : (size_t)c->size * c->nr_copies);
