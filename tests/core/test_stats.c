@@ -123,7 +123,7 @@ static void events(void)
 	unsigned int i;
 
 	script_gp_pass(unit_rcu(), 3);
-	ma = unit_ma(1 << 16, false);
+	ma = unit_ma(BPF_MEM_CACHE_SIZE_MAX, false);
 	other = unit_ma(64, false);
 	assert_int_equal(unit_stats(ma).grace_periods, 0);
 	script_gp_pass(unit_rcu(), 2);
