@@ -134,6 +134,19 @@ static void sorting_goes_in_parts(void)
 		bma_slab_put(c, scene_held[--scene_nr_held]);
 }
 
+/* @n magazines of objects that nobody had yet, as if readers had left them. */
+static void draw(struct bma_chain *chain, unsigned int n)
+{
+	struct bma_magazine *m;
+
+	while (n--) {
+		m = bma_magazine_new();
+		assert_true(bma_slab_fill(c, m));
+		bma_chain_add(chain, m);
+		port_add(&c->nr_ttrace, m->count, relaxed);
+	}
+}
+
 /* The waiting map is of one use at a time. */
 static void sorting_and_deferred_frees(void)
 {
@@ -143,12 +156,7 @@ static void sorting_and_deferred_frees(void)
 	unsigned int i;
 
 	begin(16);
-	for (i = 0; i < 1500; i++) {
-		m = bma_magazine_new();
-		assert_true(bma_slab_fill(c, m));
-		bma_chain_add(&chain, m);
-	}
-	port_add(&c->nr_ttrace, 3000, relaxed);
+	draw(&chain, 1500);
 	for (i = 0; i < 2; i++)
 		obj[i] = bma_slab_get(c);
 	/* What is deferred waits until the sorted are back. */
@@ -179,17 +187,10 @@ static void sorting_and_deferred_frees(void)
 static void a_span_that_is_emptied_while_it_sorts(void)
 {
 	struct bma_chain chain = { 0 };
-	struct bma_magazine *m;
-	unsigned int i;
 	void *obj;
 
 	begin(16);
-	for (i = 0; i < 1500; i++) {
-		m = bma_magazine_new();
-		assert_true(bma_slab_fill(c, m));
-		bma_chain_add(&chain, m);
-	}
-	port_add(&c->nr_ttrace, 3000, relaxed);
+	draw(&chain, 1500);
 	obj = bma_slab_get(c);
 	assert_true(bma_slab_put_chain(c, &chain));
 	bma_slab_put(c, obj);
