@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * spans.h - what must hold of a cache's spans whenever nothing runs; for a test that has slab.c inside
+ * spans.h - for a test that has slab.c inside: a cache, its slab's steps, and what must hold of its spans
+ * whenever nothing runs
  */
 #ifndef BMA_SPANS_H
 #define BMA_SPANS_H
 
-#include "unit.h"
+#include "scenes.h"
 
 static inline unsigned int spans_on(struct bma_stack *stack, struct bma_span *span)
 {
@@ -54,6 +55,41 @@ static inline unsigned int spans_check(struct bpf_mem_cache *c)
 	assert_int_equal(port_load(&c->nr_from_slab, relaxed), (int64_t)(alive * c->nr_objs - in));
 	assert_int_equal(port_load(&c->group->bytes_charged, relaxed), alive * pages_bytes(c));
 	return n;
+}
+
+/* The cache that the test works on. */
+static struct bpf_mem_cache *c;
+
+static inline unsigned int check_spans(void)
+{
+	return spans_check(c);
+}
+
+static inline void begin(int size)
+{
+	scene_ma = unit_ma(size, false);
+	scene_nr_held = 0;
+	c = scene_ma->caches;
+}
+
+/* Straight from the slab. */
+static inline void *get(void)
+{
+	void *obj = bma_slab_get(c);
+
+	assert_non_null(obj);
+	unit_got(c, obj);
+	return obj;
+}
+
+/* As a round does. */
+static inline bool step(void)
+{
+	bool again = bma_slab_step(c);
+
+	while (port_pages_free_now())
+		;
+	return again;
 }
 
 #endif /* BMA_SPANS_H */

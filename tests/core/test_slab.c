@@ -7,43 +7,9 @@
 #include "scenes.h"
 #include "spans.h"
 
-static struct bpf_mem_cache *c;
-
-static unsigned int check_spans(void)
-{
-	return spans_check(c);
-}
-
-static void begin(int size)
-{
-	scene_ma = unit_ma(size, false);
-	scene_nr_held = 0;
-	c = scene_ma->caches;
-}
-
-/* Straight from the slab, and to it. */
-static void *get(void)
-{
-	void *obj = bma_slab_get(c);
-
-	assert_non_null(obj);
-	unit_got(c, obj);
-	return obj;
-}
-
 static void put(void *obj)
 {
 	unit_raw_free(obj);
-}
-
-/* As a round does. */
-static bool step(void)
-{
-	bool again = bma_slab_step(c);
-
-	while (port_pages_free_now())
-		;
-	return again;
 }
 
 /* --- one at a time ---------------------------------------------------------------------------------- */
