@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include "source.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,13 +27,18 @@ static size_t cross_step(struct worker *t)
 	return t->id % 2 ? source->consume(t) : source->produce(t);
 }
 
-/* Nothing stays in a queue: the half that frees goes on until the other half has left. */
+/*
+ * Nothing stays in a queue: the half that frees goes on until the other half has closed it.  That
+ * one leaves last, as what it hands over may be memory of its own (the queue alone).
+ */
 static void cross_finish(struct worker *t)
 {
 	bool closed;
 
 	if (t->id % 2 == 0) {
 		atomic_store(&t->channel->closed, true);
+		while (channel_ready(t->channel))
+			sched_yield();
 		return;
 	}
 	do {
