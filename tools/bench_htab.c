@@ -6,10 +6,14 @@
  * of three ways, and memory is watched.  The table is one and the same; its elements come from
  *   bma free           reusable at once, with readers that can bear it
  *   bma free_rcu       reusable after a grace period
- *   malloc + call_rcu, defer_rcu   freed after a grace period, with each malloc
+ *   malloc + call_rcu, defer_rcu, ck_epoch_call   freed after a grace period, with each malloc
+ *
+ * Readers are whose grace periods are waited for: bma's built-in ones, liburcu's memb flavour's, or
+ * Concurrency Kit's.
  */
 #define _GNU_SOURCE
 #include "bench_htab.h"
+#include "source.h"
 
 #include <math.h>
 
@@ -60,11 +64,16 @@ static const struct bench_case cases[] = {
 };
 
 static const struct bench_contestant contestants[] = {
-	{ .name = "bma free_rcu", .program = PROGRAM_SHARED, .how = &bma_free_rcu_contestant },
-	{ .name = "bma free", .program = PROGRAM_SHARED, .how = &bma_free_contestant },
+	{ .name = "bma free_rcu, built-in readers",
+	  .program = PROGRAM_SHARED,
+	  .how = &bma_built_in_contestant },
+	{ .name = "bma free_rcu, urcu-memb",
+	  .program = PROGRAM_SHARED,
+	  .how = &bma_free_rcu_contestant },
+	{ .name = "bma free, urcu-memb", .program = PROGRAM_SHARED, .how = &bma_free_contestant },
 	EACH_MALLOC(" + call_rcu", &malloc_call_rcu_contestant),
 	EACH_MALLOC(" + defer_rcu", &malloc_defer_rcu_contestant),
-	{ .name = "ck_epoch_call", .missing = "the table's readers are liburcu's" },
+	EACH_MALLOC_UNLESS(CK_MISSING, " + ck_epoch_call", &malloc_ck_epoch_contestant),
 };
 
 const struct bench htab_mem_bench = {

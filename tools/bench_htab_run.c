@@ -17,6 +17,7 @@
 
 struct reader {
 	struct htab_race *race;
+	const struct reader_calls *calls;
 	pthread_t thread;
 	uint64_t random;
 	uint64_t reads;
@@ -58,7 +59,7 @@ static void read_once(struct reader *r, uint32_t key)
 	const struct htab_element *element;
 	uint64_t value;
 
-	rcu_read_lock();
+	r->calls->lock();
 	element = htab_find(&r->race->htab, key);
 	if (element) {
 		value = atomic_load_explicit(&element->value, memory_order_acquire);
@@ -66,7 +67,7 @@ static void read_once(struct reader *r, uint32_t key)
 		    atomic_load_explicit(&element->key, memory_order_relaxed) != key)
 			r->reused++;
 	}
-	rcu_read_unlock();
+	r->calls->unlock();
 	r->reads++;
 	if (r->reused && !r->race->pool.how->reuses_at_once)
 		reader_fault(r->race, key);
@@ -77,10 +78,11 @@ static void *reader_main(void *arg)
 	struct reader *r = arg;
 	uint64_t nr_keys = r->race->run->params.threads * BATCH;
 
-	rcu_register_thread();
+	if (!r->calls->enter())
+		_exit(EXIT_FAILED);
 	while (!atomic_load_explicit(&r->race->stop, memory_order_relaxed))
 		read_once(r, (uint32_t)(next_random(&r->random) % nr_keys));
-	rcu_unregister_thread();
+	r->calls->leave();
 	return NULL;
 }
 
@@ -167,6 +169,7 @@ static struct reader *make_readers(struct htab_race *race)
 
 	for (unsigned long i = 0; readers && i < nr; i++) {
 		readers[i].race = race;
+		readers[i].calls = pool_readers(&race->pool);
 		readers[i].random = i + 1;
 	}
 	return readers;

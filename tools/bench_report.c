@@ -107,7 +107,7 @@ static void print_row(const struct bench_table *table, size_t at, size_t who)
 {
 	const struct bench_cell *cell = bench_cell(table, at, who);
 
-	printf("\n  %-28s", table->bench->contestants[who].name);
+	printf("\n  %-30s", table->bench->contestants[who].name);
 	if (cell->why[0]) {
 		printf("  not measured: %s", cell->why);
 		return;
@@ -127,7 +127,7 @@ void bench_print_case(const struct bench_table *table, size_t at)
 	const struct bench_figure *figures = table->bench->figures;
 	char title[80];
 
-	printf("\n%-30s", bench_case_title(table, at, title));
+	printf("\n%-32s", bench_case_title(table, at, title));
 	for (size_t f = 0; f < nr_figures(table); f++)
 		printf("  %-24s%s", figures[f].title, figures[f].compared ? "  ratio" : "");
 	for (size_t who = 0; who < table->bench->nr_contestants; who++) {

@@ -10,6 +10,7 @@
 #include "contestant.h"
 #include "source.h"
 
+#include <urcu.h>
 #include <urcu/rculfhash.h>
 
 enum { MOPS, CPU_NS, LIMBO, RSS };

@@ -7,6 +7,7 @@
 #include "tool.h"
 
 #include <string.h>
+#include <urcu.h>
 
 int pool_open(struct pool *pool, const struct contestant *how, size_t size)
 {
@@ -24,10 +25,45 @@ int pool_open(struct pool *pool, const struct contestant *how, size_t size)
 
 int pool_close(struct pool *pool)
 {
-	pool->how->drain(pool);
+	if (pool->how->drain)
+		pool->how->drain(pool);
 	return pool->how->close(pool);
 }
 
+static bool memb_enter(void)
+{
+	rcu_register_thread();
+	return true;
+}
+
+static void memb_leave(void)
+{
+	rcu_unregister_thread();
+}
+
+static void memb_lock(void)
+{
+	rcu_read_lock();
+}
+
+static void memb_unlock(void)
+{
+	rcu_read_unlock();
+}
+
+const struct reader_calls *pool_readers(const struct pool *pool)
+{
+	static const struct reader_calls memb = {
+		.enter = memb_enter,
+		.leave = memb_leave,
+		.lock = memb_lock,
+		.unlock = memb_unlock,
+	};
+
+	return pool->how->readers ? pool->how->readers : &memb;
+}
+
+/* All are registered with liburcu, also those of contestants that have no use for it. */
 bool pool_enter(const struct pool *pool)
 {
 	rcu_register_thread();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * contestant_bma.c - objects from bma, freed at once or after readers
+ * contestant_bma.c - objects from bma, freed at once or after readers: liburcu's, or the built-in ones
  *
  * "Held" is what bma has from the system: its spans, and what it keeps its books in.
  */
@@ -9,13 +9,23 @@
 #include "tool.h"
 
 #include <time.h>
+#include <urcu/flavor.h>
 
+#include <bma/rcu.h>
 #include <bma/stats.h>
+
+/* As its own header, which would map it, declares it. */
+extern const struct rcu_flavor_struct urcu_memb_flavor;
 
 /* Grace periods take micro- or milliseconds; after this a drain has failed to come to its end. */
 #define DRAIN_SECONDS 5.0
 
-static int bma_open(struct pool *pool)
+static int memb_open(struct pool *pool)
+{
+	return bpf_mem_alloc_init_flavor(&pool->ma, (int)pool->size, false, &urcu_memb_flavor);
+}
+
+static int built_in_open(struct pool *pool)
 {
 	return bpf_mem_alloc_init(&pool->ma, (int)pool->size, false);
 }
@@ -80,7 +90,7 @@ const struct contestant bma_free_contestant = {
 	.name = "bma free",
 	.reuses_at_once = true,
 	.counts_grace_periods = true,
-	.open = bma_open,
+	.open = memb_open,
 	.alloc = bma_alloc,
 	.retire = bma_free,
 	.discard = bma_free,
@@ -92,7 +102,47 @@ const struct contestant bma_free_contestant = {
 const struct contestant bma_free_rcu_contestant = {
 	.name = "bma free_rcu",
 	.counts_grace_periods = true,
-	.open = bma_open,
+	.open = memb_open,
+	.alloc = bma_alloc,
+	.retire = bma_free_rcu,
+	.discard = bma_free,
+	.measure = bma_measure,
+	.drain = bma_drain,
+	.close = bma_close,
+};
+
+/* Its readers register with nobody. */
+static bool built_in_enter(void)
+{
+	return true;
+}
+
+static void built_in_leave(void)
+{
+}
+
+static void built_in_lock(void)
+{
+	bpf_rcu_read_lock();
+}
+
+static void built_in_unlock(void)
+{
+	bpf_rcu_read_unlock();
+}
+
+static const struct reader_calls built_in_readers = {
+	.enter = built_in_enter,
+	.leave = built_in_leave,
+	.lock = built_in_lock,
+	.unlock = built_in_unlock,
+};
+
+const struct contestant bma_built_in_contestant = {
+	.name = "bma free_rcu, built-in readers",
+	.counts_grace_periods = true,
+	.readers = &built_in_readers,
+	.open = built_in_open,
 	.alloc = bma_alloc,
 	.retire = bma_free_rcu,
 	.discard = bma_free,

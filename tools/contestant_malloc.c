@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * contestant_malloc.c - objects from malloc, freed by liburcu's call_rcu or defer_rcu
+ * contestant_malloc.c - objects from malloc, freed by liburcu's call_rcu or defer_rcu, or by ck_epoch_call
  *
  * What one does without bma: an rcu_head before each object, the default call_rcu worker, free() in
- * its callback; or no header, and a queue of each thread's.
+ * its callback; or no header, and a queue of each thread's; or, for readers of Concurrency Kit's epochs,
+ * an entry before each object and a poll after every 64.
  *
  * "Held" is the chunks of live and waiting objects with malloc's own word for each.  That is less
  * than malloc has from the system, but to ask malloc (mallinfo2) would take its locks and walk its
@@ -18,7 +19,12 @@
 #include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>
+#include <urcu.h>
 #include <urcu/defer.h>
+
+#ifdef BMA_HAVE_CK
+#include <ck_epoch.h>
+#endif
 
 static int open_with(struct pool *pool, size_t header)
 {
@@ -171,3 +177,116 @@ const struct contestant malloc_defer_rcu_contestant = {
 	.drain = defer_drain,
 	.close = malloc_close,
 };
+
+/* --- ck_epoch_call ---------------------------------------------------------------------------- */
+
+#ifdef BMA_HAVE_CK
+
+#define POLL_EVERY 64
+
+static ck_epoch_t epoch;
+static __thread ck_epoch_record_t *record;
+static __thread unsigned int unpolled;
+
+static int epoch_open(struct pool *pool)
+{
+	ck_epoch_init(&epoch);
+	return open_with(pool, sizeof(ck_epoch_entry_t));
+}
+
+/* Records stay in the epoch's list for good. */
+static int epoch_enter(void)
+{
+	record = aligned_alloc(CACHE_LINE, sizeof(*record));
+	if (!record)
+		return -ENOMEM;
+	ck_epoch_register(&epoch, record, NULL);
+	return 0;
+}
+
+static void epoch_leave(void)
+{
+	ck_epoch_barrier(record);
+	ck_epoch_unregister(record);
+}
+
+static bool epoch_reader_enter(void)
+{
+	return !epoch_enter();
+}
+
+static void epoch_reader_leave(void)
+{
+	ck_epoch_unregister(record);
+}
+
+static void epoch_lock(void)
+{
+	ck_epoch_begin(record, NULL);
+}
+
+static void epoch_unlock(void)
+{
+	ck_epoch_end(record, NULL);
+}
+
+static void *entry_alloc(struct pool *pool)
+{
+	ck_epoch_entry_t *entry = malloc(sizeof(*entry) + pool->size);
+
+	if (!entry)
+		return NULL;
+	ledger_count(&ledger_mine()->allocated, 1);
+	return entry + 1;
+}
+
+static void free_entry(ck_epoch_entry_t *entry)
+{
+	ledger_count(&ledger_mine()->freed_after_rcu, 1);
+	free(entry);
+}
+
+static void entry_retire(struct pool *pool, void *obj)
+{
+	(void)pool;
+	ledger_count(&ledger_mine()->queued, 1);
+	ck_epoch_call(record, (ck_epoch_entry_t *)obj - 1, free_entry);
+	if (++unpolled < POLL_EVERY)
+		return;
+	unpolled = 0;
+	ck_epoch_poll(record);
+}
+
+static void entry_discard(struct pool *pool, void *obj)
+{
+	(void)pool;
+	ledger_count(&ledger_mine()->freed_at_once, 1);
+	free((ck_epoch_entry_t *)obj - 1);
+}
+
+static const struct reader_calls epoch_readers = {
+	.enter = epoch_reader_enter,
+	.leave = epoch_reader_leave,
+	.lock = epoch_lock,
+	.unlock = epoch_unlock,
+};
+
+const struct contestant malloc_ck_epoch_contestant = {
+	.name = "malloc + ck_epoch_call",
+	.readers = &epoch_readers,
+	.open = epoch_open,
+	.enter = epoch_enter,
+	.leave = epoch_leave,
+	.alloc = entry_alloc,
+	.retire = entry_retire,
+	.discard = entry_discard,
+	.measure = malloc_measure,
+	.close = malloc_close,
+};
+
+#else
+
+/* Missing; tables name it all the same. */
+const struct contestant malloc_ck_epoch_contestant = { .name = "malloc + ck_epoch_call" };
+
+#endif

@@ -15,6 +15,7 @@
 #include "contestant.h"
 #include "corpus.h"
 
+#include <urcu.h>
 #include <urcu/rculfhash.h>
 
 struct word_node {
