@@ -17,20 +17,26 @@
  * looks at those.  All seq_cst, so one of them sees the other.
  *
  * Pacing: a grace period that nobody hurries begins COALESCE_MS after it was asked for, so that
- * what is freed slowly shares them.  Between two the thread sleeps for PAUSE_US: on a busy machine
- * a thread that sleeps is run when it wakes, one that has used up its slice waits for all the
- * others.
+ * what is freed slowly shares them; after a dear one REST times the CPU time that it took the thread,
+ * at most MAX_COALESCE_MS.  They are dear on a busy machine, where the thread runs in the place of a
+ * reader that it has preempted inside its section: liburcu then looks for that one's end in a loop of
+ * membarriers, each of which interrupts everybody, until the scheduler runs it again.  Between two the
+ * thread sleeps for PAUSE_US: on a busy machine a thread that sleeps is run when it wakes, one that has
+ * used up its slice waits for all the others.
  *
  * Held by: tests/process/test_gp.c.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
+#include <time.h>
 #include <urcu/urcu-bp.h> /* for the type of a flavour; none is linked */
 
 #include "port.h"
 #include "private.h"
 
 #define COALESCE_MS 2
+#define MAX_COALESCE_MS 10
+#define REST 10
 #define PAUSE_US 100
 #define NR_DOMAINS 16
 #define FORK_TRIES 2000
@@ -79,26 +85,50 @@ static void run(struct domain *d)
 	home_unlock(&d->running);
 }
 
-static void sleep_as(struct domain *d, uint32_t how)
+/* Not for longer than @ms, if that is not 0. */
+static void sleep_as(struct domain *d, uint32_t how, unsigned int ms)
 {
 	bool go;
 
 	port_store(&d->state, how, seq_cst); /* WAKE */
 	go = how == ASLEEP ? bma_gp_wanted(&d->gp) : port_load(&d->gp.hurry, seq_cst);
 	if (!go)
-		home_futex_wait(&d->state, how, how == ASLEEP ? 0 : COALESCE_MS);
+		home_futex_wait(&d->state, how, ms);
 	port_store(&d->state, RUNNING, relaxed);
+}
+
+/* CPU time of the calling thread so far. */
+static uint64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* How long others may join the next grace period, if the last one took @ns. */
+static unsigned int coalesce_ms(uint64_t ns)
+{
+	uint64_t ms = ns * REST / 1000000;
+
+	if (ms < COALESCE_MS)
+		return COALESCE_MS;
+	return ms < MAX_COALESCE_MS ? (unsigned int)ms : MAX_COALESCE_MS;
 }
 
 static void *driver(void *arg)
 {
 	struct domain *d = arg;
+	unsigned int ms = COALESCE_MS;
+	uint64_t before;
 
 	for (;;) {
 		while (!bma_gp_wanted(&d->gp))
-			sleep_as(d, ASLEEP);
-		sleep_as(d, COALESCING);
+			sleep_as(d, ASLEEP, 0);
+		sleep_as(d, COALESCING, ms);
+		before = cpu_ns();
 		run(d);
+		ms = coalesce_ms(cpu_ns() - before);
 		home_sleep_us(PAUSE_US);
 	}
 	return NULL;
