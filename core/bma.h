@@ -163,7 +163,7 @@ struct bpf_mem_cache {
 	BMA_LINE_BEGINS struct bma_stack by_rcu; /* as partial, of objects that have no cookie yet */
 	bma_word_t bucket[BMA_NR_BUCKETS];
 	PORT_ATOMIC(int64_t) nr_limbo; /* in buckets and by_rcu, or less */
-	PORT_ATOMIC(int64_t) poll_at; /* bytes of them after the latest poll from limbo_put */
+	PORT_ATOMIC(int64_t) poll_at; /* bytes of them after the latest look from limbo_put */
 	PORT_ATOMIC(uint64_t) yields; /* {grace periods that had ended:32, yields since:32} */
 
 	/* Seldom written; the quarantine only in debug mode. */
@@ -447,6 +447,7 @@ bma_cookie_t bma_gp_snapshot(struct bma_gp *gp);
 bool bma_gp_done(struct bma_gp *gp, bma_cookie_t cookie);
 void bma_gp_request(struct bma_gp *gp, bma_cookie_t cookie, bool hurry);
 void bma_gp_poll(struct bma_gp *gp, bool thorough);
+bool bma_gp_look(struct bma_gp *gp);
 bool bma_gp_wait(struct bma_gp *gp, uint64_t number);
 struct bma_gp_counts bma_gp_counts(struct bma_gp *gp);
 

@@ -149,15 +149,40 @@ static void end_at(struct bma_gp *gp, uint64_t number)
 		port_gp_ended(gp);
 }
 
-/* Advance as far as readers allow now: true if nobody waits for @gp any more.
+/*
+ * Once is enough for a grace period (rcu.c).  @again: do it all the same, as for a caller that waits: the
+ * reader that a look has found inside leaves meanwhile.
  */
+static bool fence(struct bma_gp *gp, uint64_t number, bool again)
+{
+	if (!again && port_load(&gp->fenced, acquire) == number)
+		return true;
+	if (!port_readers_fence()) /* SCAN */
+		return false;
+	port_store(&gp->fenced, number, release);
+	return true;
+}
+
+/* Advance as far as readers allow now: true if nobody waits for @gp any more. */
 static bool advance(struct bma_gp *gp, bool thorough)
 {
 	uint64_t number = begin_if_none(gp);
 
-	if (number && port_readers_fence() && !bma_reader_before(gp, number, thorough)) /* SCAN */
+	if (number && fence(gp, number, thorough) && !bma_reader_before(gp, number, thorough))
 		end_at(gp, number);
 	return !bma_gp_wanted(gp);
+}
+
+/* End the grace period of our own readers that runs, if only a look at them is missing; true if it has. */
+bool bma_gp_look(struct bma_gp *gp)
+{
+	uint64_t number = port_load(gp->started, relaxed);
+
+	if (gp->driven || number == port_load(&gp->completed, relaxed) ||
+	    number != port_load(&gp->fenced, acquire) || bma_reader_before(gp, number, false))
+		return false;
+	end_at(gp, number);
+	return true;
 }
 
 /*

@@ -48,15 +48,17 @@
 
 /*
  * With HURRY_BYTES of one cache in limbo, grace periods that a thread drives are not put off; not with
- * less, as each takes CPU time and interrupts those that free.  Each POLL_BYTES, our own are polled:
- * seldom, as a poll interrupts every CPU that runs us, but so that what waits stays in the caches.  For
+ * less, as each takes CPU time and interrupts those that free.  With POLL_BYTES, our own are polled:
+ * seldom, as a poll interrupts every CPU that runs us, but so that what waits stays in the caches.  A
+ * reader that it found inside is looked for again, which interrupts nobody, at each LOOKS-th part.  For
  * each YIELD_BYTES, who adds a magazine lets others run once: the CPU is what a reader that was
  * preempted inside its section, or who drives the grace periods, may be waiting for.  At most
  * MAX_YIELDS times in a grace period.  With large objects, as many as so many objects have.
  */
 #define HURRY_BYTES (1 << 20)
-#define POLL_BYTES (96 << 10)
+#define POLL_BYTES (192 << 10)
 #define POLL_OBJS 4
+#define LOOKS 8
 #define YIELD_BYTES (1 << 20)
 #define YIELD_BYTES_IF_DRIVEN (8 << 20)
 #define YIELD_OBJS 64
@@ -176,8 +178,13 @@ static void poll_if_due(struct bpf_mem_cache *c)
 	/* Refills and the reclaimer take what is ripe, too. */
 	if (bytes < port_load(&c->poll_at, relaxed))
 		port_store(&c->poll_at, bytes, relaxed);
-	if (bytes >= port_load(&c->poll_at, relaxed) + step)
+	if (bytes < port_load(&c->poll_at, relaxed) + step / LOOKS)
+		return;
+	if (bma_gp_look(gp_of(c)))
+		bma_limbo_ripen(c);
+	else if (bytes >= step)
 		poll(c, false);
+	port_store(&c->poll_at, bytes_in(c), relaxed);
 }
 
 /* Give up a magazine in hand to be reused after a grace period that begins from now on. */

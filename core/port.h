@@ -200,6 +200,7 @@ struct bma_gp {
 	PORT_ATOMIC(uint64_t) wanted; /* somebody waits for it */
 	PORT_ATOMIC(uint64_t) hurried; /* how many were */
 	PORT_ATOMIC(bool) hurry;
+	PORT_ATOMIC(uint64_t) fenced; /* core's readers: SCAN was done for it; or an older one */
 	PORT_ATOMIC(uint32_t) polling; /* core's readers: polls while one was under way */
 	uint8_t readers; /* core's readers: of which domain */
 	bool driven; /* by the home */

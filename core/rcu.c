@@ -26,7 +26,10 @@
  * Ordering, for grace period n and a reader that loads x, which an updater unlinked before SNAPSHOT:
  *   READER    in enter, between the store of the word and the section: a compiler barrier, which
  *             SCAN makes a full one; or a full barrier where there is no membarrier.
- *   SCAN      in a poll, after it saw or made started == n, before it looks at the words.
+ *   SCAN      in a poll, after it saw or made started == n, before it looks at the words.  It says so
+ *             (fenced, with release), and who learns it (with acquire) may look at any later time: what
+ *             is said below is of any look after SCAN, as a word that was there then is there, or a later
+ *             one of the same thread.
  *   LEAVE     the word is stored with release; a scan loads it with acquire: the section is before.
  *
  *   Either READER is before SCAN.  Then the scan sees the word.  If the reader entered before n

@@ -721,6 +721,7 @@ static void gp_reset(struct bma_gp *gp)
 	port_store(&gp->wanted, 0, relaxed);
 	port_store(&gp->hurried, 0, relaxed);
 	port_store(&gp->hurry, false, relaxed);
+	port_store(&gp->fenced, 0, relaxed);
 	port_store(&gp->polling, 0, relaxed);
 }
 

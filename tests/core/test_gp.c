@@ -270,6 +270,48 @@ static void a_poll_goes_as_far_as_is_wanted(void)
 	assert_int_equal(begun(unit_trace()), SCRIPT_GP_FIRST - 1);
 }
 
+static void one_fence_is_enough_but_for_who_waits(void)
+{
+	unsigned int i;
+
+	bma_gp_want(rcu(), bma_gp_number(rcu()), false);
+	script_hold(rcu(), true);
+	for (i = 0; i < 5; i++)
+		bma_gp_poll(rcu(), false);
+	assert_int_equal(script_calls(SCRIPT_FENCE), 1);
+	bma_gp_poll(rcu(), true);
+	assert_int_equal(script_calls(SCRIPT_FENCE), 3);
+	script_hold(rcu(), false);
+	bma_gp_poll(rcu(), false);
+	assert_int_equal(ended(rcu()), SCRIPT_GP_FIRST);
+	/* For the next one it takes another. */
+	bma_gp_want(rcu(), bma_gp_number(rcu()), false);
+	bma_gp_poll(rcu(), false);
+	assert_int_equal(ended(rcu()), SCRIPT_GP_FIRST + 1);
+	assert_int_equal(script_calls(SCRIPT_FENCE), 4);
+}
+
+static void a_look_ends_what_had_its_fence(void)
+{
+	assert_false(bma_gp_look(unit_rcu()));
+	assert_false(bma_gp_look(rcu()));
+	/* One whose fence did not work, or is still to come. */
+	script_hold(rcu(), true);
+	bma_gp_want(rcu(), bma_gp_number(rcu()), false);
+	script_fail(SCRIPT_FENCE, 1, SCRIPT_EVER);
+	bma_gp_poll(rcu(), false);
+	script_fail(SCRIPT_FENCE, 1, 0);
+	assert_int_equal(begun(rcu()), SCRIPT_GP_FIRST);
+	assert_false(bma_gp_look(rcu()));
+	assert_int_equal(ended(rcu()), SCRIPT_GP_FIRST - 1);
+	bma_gp_poll(rcu(), false);
+	assert_false(bma_gp_look(rcu()));
+	script_hold(rcu(), false);
+	assert_true(bma_gp_look(rcu()));
+	assert_int_equal(ended(rcu()), SCRIPT_GP_FIRST);
+	assert_false(bma_gp_look(rcu()));
+}
+
 /* A scan after a fence that did not work shows nothing. */
 static void without_the_fence_nothing_ends(void)
 {
@@ -689,6 +731,8 @@ int main(void)
 		UNIT_TEST(a_poll_does_nothing_for_the_driven),
 		UNIT_TEST(a_poll_that_nobody_wants_does_nothing),
 		UNIT_TEST(a_poll_goes_as_far_as_is_wanted),
+		UNIT_TEST(one_fence_is_enough_but_for_who_waits),
+		UNIT_TEST(a_look_ends_what_had_its_fence),
 		UNIT_TEST(without_the_fence_nothing_ends),
 		UNIT_TEST(a_poll_leaves_it_to_one_under_way),
 		UNIT_TEST(but_not_for_ever),

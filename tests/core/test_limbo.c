@@ -347,6 +347,35 @@ static void much_in_limbo_yields(struct bpf_mem_alloc *ma, unsigned int n)
 	}
 }
 
+/* Of our own readers: one fence for each POLL_BYTES, whoever is inside, who is looked for without. */
+static void much_in_limbo_polls(void)
+{
+	unsigned int i, n = POLL_BYTES / 2048 / 2;
+
+	begin_with(unit_own_ma(2048, false));
+	for (i = 0; i < n - 1; i++)
+		put(2);
+	assert_int_equal(script_calls(SCRIPT_FENCE), 0);
+	script_hold(gp, true);
+	put(2);
+	assert_int_equal(script_calls(SCRIPT_FENCE), 1);
+	for (i = 0; i < n / LOOKS - 1; i++)
+		put(2);
+	assert_int_equal(script_gp_ended(gp), script_gp_begun(gp) - 1);
+	script_hold(gp, false);
+	put(2);
+	assert_int_equal(script_gp_ended(gp), script_gp_begun(gp));
+	assert_int_equal(nr_limbo(), n / LOOKS * 2);
+	assert_int_equal(get_all(), n);
+	for (i = n / LOOKS; i < n - 1; i++)
+		put(2);
+	assert_int_equal(script_calls(SCRIPT_FENCE), 1);
+	/* It is over at once, with nobody inside. */
+	put(2);
+	assert_int_equal(script_calls(SCRIPT_FENCE), 2);
+	assert_int_equal(nr_limbo(), 0);
+}
+
 static void much_yields_to_own_readers(void)
 {
 	script_hold(script_gp(SCRIPT_RCU), true);
@@ -665,6 +694,7 @@ int main(void)
 		UNIT_TEST(an_old_bucket_is_added_to),
 		UNIT_TEST(ripen_moves_what_is_ripe_and_asks_for_the_rest),
 		UNIT_TEST(much_in_limbo_hurries),
+		UNIT_TEST(much_in_limbo_polls),
 		UNIT_TEST(much_yields_to_own_readers),
 		UNIT_TEST(more_yields_to_who_drives),
 		UNIT_TEST(a_few_large_objects_do_not_yield),
