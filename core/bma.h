@@ -316,7 +316,17 @@ bma_handle_t bma_handle(void *piece);
 void *bma_piece(bma_handle_t handle);
 void bma_stack_push(struct bma_stack *stack, void *first, void *last);
 void *bma_stack_pop(struct bma_stack *stack);
+struct bma_magazine *bma_stack_pop_magazine(struct bma_stack *stack);
 bma_handle_t bma_stack_take(struct bma_stack *stack);
+
+/* Have the lines of a piece come all at a time, where they would be waited for one after the other. */
+static inline void bma_fetch(const void *piece, size_t bytes)
+{
+	size_t at;
+
+	for (at = 0; at < bytes; at += BMA_LINE)
+		port_prefetch_to_write((const char *)piece + at);
+}
 
 static inline bma_handle_t bma_stack_first(struct bma_stack *stack)
 {

@@ -138,15 +138,15 @@ static struct bma_magazine *got(struct bpf_mem_cache *c, struct bma_magazine *m)
 /* A magazine with at least one object in it, or NULL. */
 struct bma_magazine *bma_depot_get(struct bpf_mem_cache *c)
 {
-	struct bma_magazine *m = bma_stack_pop(&c->partial);
+	struct bma_magazine *m = bma_stack_pop_magazine(&c->partial);
 
-	return got(c, m ? m : bma_stack_pop(&c->depot));
+	return got(c, m ? m : bma_stack_pop_magazine(&c->depot));
 }
 
 /* A magazine with room for at least one more, or NULL. */
 struct bma_magazine *bma_depot_get_partial(struct bpf_mem_cache *c)
 {
-	return got(c, bma_stack_pop(&c->partial));
+	return got(c, bma_stack_pop_magazine(&c->partial));
 }
 
 /* Put in the magazines from @first to its tail, each with something in it. */

@@ -249,6 +249,8 @@ struct bma_magazine *bma_limbo_get(struct bpf_mem_cache *c)
 
 	for (i = 0; i < BMA_NR_BUCKETS && !m; i++)
 		m = take_ripe(c, &c->bucket[i]);
+	if (m)
+		bma_fetch(m, sizeof(*m));
 	if (m && port_load(&m->next, relaxed))
 		bma_depot_splice(c, bma_piece(port_load(&m->next, relaxed)));
 	return m;

@@ -108,15 +108,19 @@ static inline void push(struct bma_stack *stack, bma_handle_t first, bma_link_t 
 	while (!port_cas(&stack->head, &head, changed(head, first), release));
 }
 
-static inline void *pop(struct bma_stack *stack, bma_link_t *(*link)(void *))
+/* @bytes of the piece will be used at once. */
+static inline void *pop(struct bma_stack *stack, bma_link_t *(*link)(void *), size_t bytes)
 {
 	uint64_t head = port_load(&stack->head, acquire);
 	bma_handle_t next;
+	void *piece;
 
 	while ((bma_handle_t)head) {
-		next = port_load(link(bma_piece((bma_handle_t)head)), relaxed);
+		piece = bma_piece((bma_handle_t)head);
+		bma_fetch(piece, bytes);
+		next = port_load(link(piece), relaxed);
 		if (port_cas(&stack->head, &head, changed(head, next), acquire))
-			return bma_piece((bma_handle_t)head);
+			return piece;
 	}
 	return NULL;
 }
@@ -129,7 +133,12 @@ void bma_stack_push(struct bma_stack *stack, void *first, void *last)
 
 void *bma_stack_pop(struct bma_stack *stack)
 {
-	return pop(stack, piece_link);
+	return pop(stack, piece_link, 0);
+}
+
+struct bma_magazine *bma_stack_pop_magazine(struct bma_stack *stack)
+{
+	return pop(stack, piece_link, sizeof(struct bma_magazine));
 }
 
 /* All of it, linked, in one step. */
@@ -183,7 +192,7 @@ static char *chunk_publish(struct bma_meta *meta, struct bma_meta_chunk *chunk)
 
 static char *page_get(struct bma_meta *meta)
 {
-	char *page = pop(&meta->cold, cold_link);
+	char *page = pop(&meta->cold, cold_link, 0);
 	void *chunk;
 
 	if (!page) {
@@ -219,7 +228,7 @@ static void *page_cut(struct bma_stack *stack, char *page, size_t bytes)
 void *bma_meta_alloc(unsigned int size_class)
 {
 	struct bma_meta *meta = &bma_world.meta;
-	void *piece = bma_stack_pop(&meta->free[size_class]);
+	void *piece = pop(&meta->free[size_class], piece_link, bytes_of(size_class));
 	char *page;
 
 	if (bma_likely(piece))

@@ -64,6 +64,13 @@ struct rcu_flavor_struct;
 	atomic_compare_exchange_strong_explicit((p), (old), (v), memory_order_##mo,                \
 						memory_order_relaxed)
 #endif
+/*
+ * A hint that the line at @p, any address, will be written soon.  By default the compiler's.  A home with no
+ * use for it need not evaluate @p.
+ */
+#ifndef port_prefetch_to_write
+#define port_prefetch_to_write(p) __builtin_prefetch((p), 1)
+#endif
 #ifndef port_barrier_full
 #include <stdatomic.h>
 #define port_barrier_full() atomic_thread_fence(memory_order_seq_cst)

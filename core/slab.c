@@ -436,9 +436,9 @@ static void sort_magazine(struct bpf_mem_cache *c, struct bma_magazine *m)
 
 	for (i = 0; i < m->count; i++) {
 		span[i] = span_of(obj[i]);
-		__builtin_prefetch(&span[i]->nr_sorted, 1);
-		__builtin_prefetch(&map_of(span[i], BMA_MAP_WAITING)[bma_obj_nr(c, obj[i]) / 64],
-				   1);
+		port_prefetch_to_write(&span[i]->nr_sorted);
+		port_prefetch_to_write(
+			&map_of(span[i], BMA_MAP_WAITING)[bma_obj_nr(c, obj[i]) / 64]);
 	}
 	for (i = 0; i < m->count; i++)
 		sort_obj(c, span[i], obj[i]);

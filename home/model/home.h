@@ -66,6 +66,8 @@ void model_fence(const struct model_site *site);
 
 #define PORT_ATOMIC(type) __typeof__(type)
 
+#define port_prefetch_to_write(p) ((void)sizeof(p))
+
 #define MODEL_RMW(p, v, rmw, mo, name)                                                             \
 	({                                                                                         \
 		__typeof__(*(p)) was_ =                                                            \

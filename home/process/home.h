@@ -48,6 +48,15 @@
 #define HOME_RSEQ 0
 #endif
 
+/*
+ * To compilers PREFETCHW is an extension, and they put PREFETCHT0 in its place, which does not take the
+ * line away from other CPUs.  Processors for x86-64 that do not have it, all but the first of 2004, take it
+ * for a nop.
+ */
+#ifdef __x86_64__
+#define port_prefetch_to_write(p) __asm__ __volatile__("prefetchw (%0)" : : "r"(p))
+#endif
+
 void home_slots_init(void);
 
 #if HOME_RSEQ
