@@ -44,6 +44,7 @@ struct bma_stack {
  * @tail, @total: of a bucket's list from it on, the last magazine and the number of objects; they
  *	  stay right for who takes the list and holds the rest of it.
  * @count: objects in it while it is in no slot (there, the word may be that NULL).
+ * @filler: a hint, which CPU freed them; see cpu.c.
  *
  * Its owner writes them before it pushes it.
  */
@@ -52,7 +53,8 @@ struct bma_stack {
 struct bma_magazine {
 	bma_link_t next;
 	bma_link_t tail;
-	uint32_t count;
+	uint16_t count;
+	uint16_t filler;
 	bma_link_t total;
 	bma_obj_t entry[BMA_MAGAZINE_ENTRIES];
 };

@@ -118,6 +118,38 @@ static bool replace(struct place p, bma_obj_t *old, bma_obj_t *new)
 	       port_cpu_replace(bma_cpus(p.c->group), p.block, p.offset, old, new);
 }
 
+/* A number that tells most CPUs from each other, as pieces lie. */
+static uint16_t filler(const struct bma_cpu *block)
+{
+	return PORT_PREFETCHES ? (uint16_t)((uintptr_t)block >> BMA_META_MIN_SHIFT) : 0;
+}
+
+/* The magazine that @p showed as @top, now in hand; NULL for no magazine. */
+static struct bma_magazine *taken(struct place p, bma_obj_t *top)
+{
+	struct bma_magazine *m = bma_magazine_of(p.c, top);
+
+	if (m)
+		m->filler = filler(p.block);
+	return m;
+}
+
+/*
+ * Objects that were freed on another CPU are in the cache of that one, and who gets them here will write
+ * them: have them come all at a time.  What was freed here is here, or nowhere near.  That the filler is a
+ * hint, which a CPU's next block or two CPUs with the same number make wrong, costs time only.
+ */
+static void fetch_if_foreign(const struct bpf_mem_cache *c, struct bma_magazine *m,
+			     const struct bma_cpu *block)
+{
+	bma_obj_t *obj = bma_magazine_top(c, m);
+
+	if (m->filler == filler(block))
+		return;
+	while (obj > bma_magazine_bottom(c, m))
+		port_prefetch_to_write(*--obj);
+}
+
 /*
  * Load @m at @p.  True: *out is what was there (NULL if nothing), now in hand.  False: @m is still
  * in hand.
@@ -132,7 +164,7 @@ static bool load(struct place p, struct bma_magazine *m, struct bma_magazine **o
 	}
 	if (old == BMA_NO_TOP)
 		port_reclaim_wake();
-	*out = bma_magazine_of(p.c, old);
+	*out = taken(p, old);
 	return true;
 }
 
@@ -146,7 +178,7 @@ static struct bma_magazine *previous_get(struct bpf_mem_cache *c, struct bma_cpu
 
 	if (top == BMA_NO_TOP || count < min || count > max || !replace(p, top, BMA_NO_TOP))
 		return NULL;
-	return bma_magazine_of(c, top);
+	return taken(p, top);
 }
 
 /* Have @m loaded here and put away what it replaces; or put away @m. */
@@ -209,7 +241,9 @@ void *bma_cpu_refill(struct bpf_mem_cache *c)
 		m = bma_depot_get(c);
 	if (!m)
 		m = bma_limbo_get(c);
-	if (!m)
+	if (m)
+		fetch_if_foreign(c, m, block);
+	else
 		m = filled_from_slab(c);
 	if (!m)
 		return bma_slab_get(c);

@@ -38,7 +38,7 @@ struct bma_magazine *bma_magazine_new(void)
 	struct bma_magazine *m = bma_meta_alloc(BMA_META_MAGAZINE);
 
 	if (m)
-		m->count = 0;
+		m->count = m->filler = 0;
 	return m;
 }
 

@@ -66,9 +66,10 @@ struct rcu_flavor_struct;
 #endif
 /*
  * A hint that the line at @p, any address, will be written soon.  By default the compiler's.  A home with no
- * use for it need not evaluate @p.
+ * use for it says so in PORT_PREFETCHES, and need not evaluate @p.
  */
 #ifndef port_prefetch_to_write
+#define PORT_PREFETCHES true
 #define port_prefetch_to_write(p) __builtin_prefetch((p), 1)
 #endif
 #ifndef port_barrier_full

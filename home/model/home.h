@@ -66,6 +66,8 @@ void model_fence(const struct model_site *site);
 
 #define PORT_ATOMIC(type) __typeof__(type)
 
+/* Hints would make states differ. */
+#define PORT_PREFETCHES false
 #define port_prefetch_to_write(p) ((void)sizeof(p))
 
 #define MODEL_RMW(p, v, rmw, mo, name)                                                             \

@@ -54,6 +54,7 @@
  * for a nop.
  */
 #ifdef __x86_64__
+#define PORT_PREFETCHES true
 #define port_prefetch_to_write(p) __asm__ __volatile__("prefetchw (%0)" : : "r"(p))
 #endif
 
