@@ -157,7 +157,7 @@ static size_t records_bytes(const struct bpf_mem_cache *c)
 
 bool bma_debug_records_new(struct bma_span *span)
 {
-	span->records = port_pages_alloc(records_bytes(span->cache), UNIT);
+	span->records = port_pages_alloc(records_bytes(span->cache), UNIT, 0);
 	return span->records;
 }
 

@@ -119,7 +119,7 @@ static bma_cpu_ptr_t *cpus_new(void)
 	if (bytes <= 1u << BMA_META_MAX_SHIFT)
 		cpus = bma_meta_alloc(bma_meta_class(bytes));
 	else
-		cpus = port_pages_alloc((bytes + UNIT - 1) & ~(UNIT - 1), UNIT);
+		cpus = port_pages_alloc((bytes + UNIT - 1) & ~(UNIT - 1), UNIT, 0);
 	for (i = 0; cpus && i < port_nr_cpus(); i++)
 		port_store(&cpus[i], bma_no_cpu, relaxed);
 	return cpus;

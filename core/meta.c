@@ -196,7 +196,7 @@ static char *page_get(struct bma_meta *meta)
 	void *chunk;
 
 	if (!page) {
-		chunk = port_pages_alloc(PORT_META_CHUNK, PORT_META_CHUNK);
+		chunk = port_pages_alloc(PORT_META_CHUNK, PORT_META_CHUNK, 0);
 		if (!chunk)
 			return NULL;
 		page = chunk_publish(meta, chunk);

@@ -27,7 +27,7 @@ static struct bma_leaf *leaf_get(bma_leaf_t *slot)
 
 	if (leaf)
 		return leaf;
-	fresh = port_pages_alloc(bytes, bytes);
+	fresh = port_pages_alloc(bytes, bytes, 0);
 	if (!fresh)
 		return NULL;
 	/* acq_rel: the winner publishes zeroed entries, a loser reads the winner's. */

@@ -161,14 +161,15 @@ void port_init(void);
 /*
  * Pages.  Sizes are multiples of 1 << PORT_UNIT_SHIFT, @align a power of two of at least that.
  *
- *   port_pages_alloc  any   zeroed memory, or NULL
+ *   port_pages_alloc  any   zeroed memory, or NULL; @beside: so much its user has already, used whole
+ *                     as this will be: a home may have larger pages for who has much
  *   port_pages_free   any   give back all of what one call of alloc returned
  *   port_pages_free_later  reclaimer  the same, but they may stay until it calls, again and again,
  *   port_pages_free_now    reclaimer  give back a part of what was to go later; true: there is more
  *   port_pages_drop   any   multiples of PORT_META_PAGE: the memory goes back, the addresses stay
  *                     valid and read as zero
  */
-void *port_pages_alloc(size_t bytes, size_t align);
+void *port_pages_alloc(size_t bytes, size_t align, size_t beside);
 void port_pages_free(void *pages, size_t bytes);
 void port_pages_free_later(void *pages, size_t bytes);
 bool port_pages_free_now(void);

@@ -147,9 +147,20 @@ static void maps_init(struct bma_span *span)
 	port_store(&span->hint, 0, relaxed);
 }
 
+/*
+ * So many bytes of spans are used whole, as far as one can know: not those of objects larger than a
+ * page or with a copy for each CPU, of which parts may never be touched.
+ */
+static size_t used_whole(const struct bpf_mem_cache *c)
+{
+	if (c->percpu || c->size > PORT_META_PAGE)
+		return 0;
+	return port_load(&c->nr_spans, relaxed) * c->span_bytes;
+}
+
 static bool span_map(struct bpf_mem_cache *c, struct bma_span *span)
 {
-	span->base = port_pages_alloc(pages_bytes(c), c->span_mask + 1);
+	span->base = port_pages_alloc(pages_bytes(c), c->span_mask + 1, used_whole(c));
 	if (!span->base)
 		return false;
 	if (bma_pagemap_set(span->base, c->span_bytes, c, span)) {

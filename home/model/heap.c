@@ -117,10 +117,11 @@ static void *take(unsigned int unit, size_t bytes)
 	return p;
 }
 
-void *port_pages_alloc(size_t bytes, size_t align)
+void *port_pages_alloc(size_t bytes, size_t align, size_t beside)
 {
 	unsigned int unit;
 
+	(void)beside;
 	model_point("port_pages_alloc");
 	if (choose(2, &model.fails))
 		return NULL;

@@ -10,13 +10,18 @@
  * run of bits owns those units.  A region's word is found by its address in a radix tree; a table
  * of regions, with a hint where to begin, says where to look for room.  Units that come back are
  * dropped (MADV_DONTNEED) first, so memory is resident only where it is in use; a region whose last
- * unit comes back is unmapped, but for one that is kept.  Larger requests, and all when no region
+ * unit comes back is unmapped, but for one that is kept.  Larger requests, and all when no unit
  * can be had, are mappings of their own.
  *
  * The reclaimer gives back many units at a time, and there each system call counts: it marks them in
  * their regions (`later`), and then goes over the regions that have such marks.  One in which every
  * unit is free or marked is unmapped as it is, by one call; else each run of marked units is dropped
  * by one.
+ *
+ * Who has much and uses it whole gets units from regions of huge pages: 512 pages come by one fault and go
+ * by one step of munmap.  No others are in these, as what is used in part would have memory for all
+ * of it.  They stay huge only as long as they go whole: when of a block, a huge page, a part goes and
+ * another stays, its region has small pages from then on.
  *
  * Objects and owners: a clear bit is the owner's of the unit; a marked one is the reclaimer's.  Who
  * clears all bits that are set, in one step, when all but those of its own units are, unmaps the
@@ -28,7 +33,7 @@
  * Progress: lock-free.  Contexts: any; mmap, munmap and madvise are system calls, and keep errno
  * here.
  *
- * Held by: tests/process/test_pages.c.
+ * Held by: tests/process/test_pages.c, tests/process/test_huge.c.
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>
@@ -44,21 +49,31 @@
 /* So many are given back at a time: a fork may wait for it, and a page takes a quarter of a microsecond. */
 #define PART_UNITS 128u
 
+/* From so much on, the one huge page that is filled at present is little beside it. */
+#define MUCH ((size_t)32 << 20)
+/* A huge page where pages are of 4 KiB; where they are larger, so is it than a region, and there is none. */
+#define BLOCK_UNITS 32u
+#define BLOCKS (UNITS / BLOCK_UNITS)
+#define BLOCK (ALL >> (UNITS - BLOCK_UNITS))
+
+enum kind { SMALL, HUGE, NR_KINDS };
+
 #define LEAF_SPAN ((uintptr_t)1 << 32)
 #define LEAF_ENTRIES (LEAF_SPAN / REGION)
 
 struct region {
 	_Atomic uint64_t free;
 	_Atomic uint32_t nr; /* its place in the table + 1; 0: there is no region here */
+	uint32_t huge; /* reclaimer: blocks that may be huge pages, a bit each */
 	uint64_t later; /* reclaimer: units that it is about to give back */
 };
 
 typedef _Atomic(struct region *) leaf_t;
 
 static leaf_t leaves[((uintptr_t)1 << PORT_ADDR_BITS) / LEAF_SPAN];
-static _Atomic uintptr_t table[NR_REGIONS]; /* base addresses; 0: vacant */
+static _Atomic uintptr_t table[NR_REGIONS]; /* base address | kind; 0: vacant */
 static _Atomic uint32_t table_end; /* all from here on are vacant */
-static _Atomic uint32_t table_hint; /* all below are full or vacant */
+static _Atomic uint32_t table_hint[NR_KINDS]; /* all of the kind below are full */
 static uint32_t later_at; /* reclaimer: no region before this place has marks */
 static uint32_t nr_later; /* reclaimer: units that are marked */
 
@@ -114,15 +129,25 @@ static struct region *region_slot(uintptr_t base)
 	return region_of(base);
 }
 
-/* Enter @base in the table; its place, or NR_REGIONS if it is full. */
-static uint32_t table_enter(uintptr_t base)
+static uintptr_t base_of(uintptr_t entry)
+{
+	return entry & ~(REGION - 1);
+}
+
+static enum kind kind_of(uintptr_t entry)
+{
+	return entry & (REGION - 1);
+}
+
+/* Enter a region in the table; its place, or NR_REGIONS if it is full. */
+static uint32_t table_enter(uintptr_t entry)
 {
 	uint32_t i, end;
 	uintptr_t vacant;
 
 	for (i = 0; i < NR_REGIONS; i++) {
 		vacant = 0;
-		if (!port_load(&table[i], relaxed) && port_cas(&table[i], &vacant, base, release))
+		if (!port_load(&table[i], relaxed) && port_cas(&table[i], &vacant, entry, seq_cst))
 			break;
 	}
 	end = port_load(&table_end, relaxed);
@@ -131,34 +156,45 @@ static uint32_t table_enter(uintptr_t base)
 	return i;
 }
 
-/*
- * HINT_BACK: who frees sets bits, then looks at the hint; HINT_ON: who finds a region full moves
- * the hint, then looks at the bits.  All seq_cst, so one of them sees the other, and no room is
- * passed over.
- */
-static void hint_back(uint32_t nr)
+/* The region at @nr, if there is one of @kind. */
+static struct region *region_at(uint32_t nr, enum kind kind)
 {
-	uint32_t hint = port_load(&table_hint, seq_cst);
+	uintptr_t entry = port_load(&table[nr], seq_cst);
 
-	while (nr < hint && !port_cas(&table_hint, &hint, nr, seq_cst))
+	return entry && kind_of(entry) == kind ? region_of(base_of(entry)) : NULL;
+}
+
+/*
+ * HINT_BACK: who makes room, in a region or by a new one, looks at the hint after that; HINT_ON: who
+ * finds none moves the hint, then looks again.  All seq_cst, so one of them sees the other, and no
+ * room is passed over.
+ */
+static void hint_back(uint32_t nr, enum kind kind)
+{
+	uint32_t hint = port_load(&table_hint[kind], seq_cst);
+
+	while (nr < hint && !port_cas(&table_hint[kind], &hint, nr, seq_cst))
 		;
 }
 
-static void hint_on(uint32_t nr, struct region *region)
+static void hint_on(uint32_t nr, enum kind kind)
 {
 	uint32_t hint = nr;
+	struct region *region;
 
-	if (port_cas(&table_hint, &hint, nr + 1, seq_cst) && region &&
-	    port_load(&region->free, seq_cst))
-		hint_back(nr);
+	if (!port_cas(&table_hint[kind], &hint, nr + 1, seq_cst))
+		return;
+	region = region_at(nr, kind);
+	if (region && port_load(&region->free, seq_cst))
+		hint_back(nr, kind);
 }
 
 /* Map a region; its first @n units are the caller's. */
-static void *region_new(unsigned int n)
+static void *region_new(unsigned int n, enum kind kind)
 {
 	char *base = map_aligned(REGION, REGION);
 	struct region *region = base ? region_slot((uintptr_t)base) : NULL;
-	uint32_t nr = region ? table_enter((uintptr_t)base) : NR_REGIONS;
+	uint32_t nr = region ? table_enter((uintptr_t)base | kind) : NR_REGIONS;
 
 	if (nr == NR_REGIONS) {
 		if (base)
@@ -166,8 +202,12 @@ static void *region_new(unsigned int n)
 		return NULL;
 	}
 	port_store(&region->nr, nr + 1, relaxed);
+	region->huge = 0;
+	/* Where there are none, as the kernel or the user has it, small ones will do. */
+	if (kind == HUGE && !madvise(base, REGION, MADV_HUGEPAGE))
+		region->huge = (1u << BLOCKS) - 1;
 	port_store(&region->free, ALL << n, seq_cst);
-	hint_back(nr);
+	hint_back(nr, kind);
 	return base;
 }
 
@@ -221,36 +261,40 @@ static void *region_take(uintptr_t base, struct region *region, unsigned int n, 
 }
 
 /* Units from a region that there is. */
-static void *table_take(unsigned int n, unsigned int align)
+static void *table_take(unsigned int n, unsigned int align, enum kind kind)
 {
 	uint32_t end = port_load(&table_end, acquire), i;
 	struct region *region;
-	uintptr_t base;
+	uintptr_t entry;
 	void *p;
 
-	for (i = port_load(&table_hint, relaxed); i < end; i++) {
-		base = port_load(&table[i], acquire);
-		region = base ? region_of(base) : NULL;
-		p = region ? region_take(base, region, n, align) : NULL;
+	for (i = port_load(&table_hint[kind], relaxed); i < end; i++) {
+		entry = port_load(&table[i], acquire);
+		region = entry && kind_of(entry) == kind ? region_of(base_of(entry)) : NULL;
+		p = region ? region_take(base_of(entry), region, n, align) : NULL;
 		if (p)
 			return p;
 		if (!region || !port_load(&region->free, relaxed))
-			hint_on(i, region);
+			hint_on(i, kind);
 	}
 	return NULL;
 }
 
-void *port_pages_alloc(size_t bytes, size_t align)
+void *port_pages_alloc(size_t bytes, size_t align, size_t beside)
 {
 	unsigned int n = (unsigned int)(bytes / UNIT), step = (unsigned int)(align / UNIT);
+	bool fits = bytes <= REGION_MAX_RUN * UNIT && align <= REGION_MAX_RUN * UNIT;
+	enum kind kind = beside >= MUCH ? HUGE : SMALL;
 	int saved = errno;
 	void *p = NULL;
 
-	if (bytes <= REGION_MAX_RUN * UNIT && align <= REGION_MAX_RUN * UNIT) {
-		p = table_take(n, step);
-		if (!p)
-			p = region_new(n);
-	}
+	if (fits)
+		p = table_take(n, step, kind);
+	if (fits && !p)
+		p = region_new(n, kind);
+	/* Better among the others than in a mapping of its own. */
+	if (fits && !p)
+		p = table_take(n, step, kind == HUGE ? SMALL : HUGE);
 	if (!p)
 		p = map_aligned(bytes, align);
 	errno = saved;
@@ -271,7 +315,7 @@ static void units_free(uintptr_t base, struct region *region, uint64_t run)
 
 	if ((port_or(&region->free, run, seq_cst) | run) == ALL)
 		region_retire(base, region, nr, 0);
-	hint_back(nr);
+	hint_back(nr, kind_of(port_load(&table[nr], relaxed)));
 }
 
 static uint64_t run_at(unsigned int at, size_t n)
@@ -328,20 +372,59 @@ static void drop_runs(uintptr_t base, uint64_t later)
 	}
 }
 
-/* Give back what is marked of a region; returns how many units. */
+/* A huge page has memory for the free units of its block as well: those have to go with @later. */
+static uint64_t with_free(struct region *region, uint64_t later)
+{
+	uint64_t block = BLOCK;
+	unsigned int i;
+
+	for (i = 0; i < BLOCKS; i++, block <<= BLOCK_UNITS)
+		if (region->huge >> i & 1 && later & block)
+			later |= port_and(&region->free, ~block, acquire) & block;
+	return later;
+}
+
+/*
+ * A huge page of which a part is dropped keeps the memory of all of it, which nobody sees in the resident
+ * set, until the system runs short.  MADV_FREE of a part makes small pages of it, and the kernel shall not
+ * make a huge one of them again.  Returns what it cost: about as many units' time as a block has.
+ */
+static unsigned int split(uintptr_t base, struct region *region, uint64_t later)
+{
+	uint64_t block = BLOCK, part;
+	unsigned int i, cost = 0;
+
+	for (i = 0; i < BLOCKS; i++, block <<= BLOCK_UNITS) {
+		part = later & block;
+		if (!(region->huge >> i & 1) || !part || part == block)
+			continue;
+		region->huge &= ~(1u << i);
+		madvise((void *)base, REGION, MADV_NOHUGEPAGE);
+		madvise((char *)base + (size_t)__builtin_ctzll(part) * UNIT, UNIT, MADV_FREE);
+		cost += BLOCK_UNITS;
+	}
+	return cost;
+}
+
+/* Give back what is marked of a region; returns how many units' time it took. */
 static unsigned int give_back(uintptr_t base)
 {
 	struct region *region = base ? region_of(base) : NULL;
 	uint64_t later = region ? region->later : 0;
+	unsigned int cost;
 
 	if (!later)
 		return 0;
 	region->later = 0;
+	cost = (unsigned int)__builtin_popcountll(later);
+	nr_later -= cost;
+	later = with_free(region, later);
 	if (!region_retire(base, region, port_load(&region->nr, relaxed) - 1, later)) {
+		cost += split(base, region, later);
 		drop_runs(base, later);
 		units_free(base, region, later);
 	}
-	return (unsigned int)__builtin_popcountll(later);
+	return cost;
 }
 
 bool port_pages_free_now(void)
@@ -349,12 +432,8 @@ bool port_pages_free_now(void)
 	unsigned int n = 0;
 	int saved = errno;
 
-	while (nr_later && n < PART_UNITS) {
-		unsigned int gone = give_back(port_load(&table[later_at++], relaxed));
-
-		n += gone;
-		nr_later -= gone;
-	}
+	while (nr_later && n < PART_UNITS)
+		n += give_back(base_of(port_load(&table[later_at++], relaxed)));
 	errno = saved;
 	return nr_later;
 }

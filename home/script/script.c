@@ -344,11 +344,12 @@ static bool whole(size_t n, size_t unit)
 	return n && !(n & (unit - 1));
 }
 
-void *port_pages_alloc(size_t bytes, size_t align)
+void *port_pages_alloc(size_t bytes, size_t align, size_t beside)
 {
 	void *pages = NULL;
 
 	NEED(whole(bytes, UNIT) && whole(align, UNIT) && !(align & (align - 1)));
+	NEED(!beside || whole(beside, UNIT));
 	enter(SCRIPT_PAGES_ALLOC);
 	if (!fails(SCRIPT_PAGES_ALLOC)) {
 		pages = area_new(bytes, align)->base;

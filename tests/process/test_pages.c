@@ -15,6 +15,8 @@
 
 #define UNIT ((size_t)1 << PORT_UNIT_SHIFT)
 #define REGION ((size_t)4 << 20)
+/* Who has so much besides gets huge pages. */
+#define MUCH ((size_t)1 << 30)
 
 /* What the library in here asks of the system. */
 static _Atomic unsigned int munmaps, madvises;
@@ -49,7 +51,7 @@ static void *get(size_t bytes, size_t align)
 	void *p;
 
 	errno = 4321;
-	p = port_pages_alloc(bytes, align);
+	p = port_pages_alloc(bytes, align, 0);
 	assert_int_equal(errno, 4321);
 	return p;
 }
@@ -308,7 +310,7 @@ static void swap_one(struct worker *w, void **p, size_t *bytes)
 		port_pages_free(*p, *bytes);
 	}
 	*bytes = (rnd(&w->random) % (rnd(&w->random) % 8 ? 4 : 40) + 1) * UNIT;
-	*p = port_pages_alloc(*bytes, UNIT);
+	*p = port_pages_alloc(*bytes, UNIT, rnd(&w->random) % 2 ? MUCH : 0);
 	must(*p && is_zero(*p, 64) && is_zero((char *)*p + *bytes - 64, 64));
 	fill(*p, 64, (uintptr_t)*p);
 	fill((char *)*p + *bytes - 64, 64, (uintptr_t)p);
@@ -373,12 +375,12 @@ static void starve(void *arg)
 
 	limit_as(more);
 	errno = 17;
-	for (; n < MAX && (p[n] = port_pages_alloc(UNIT, UNIT)); n++)
+	for (; n < MAX && (p[n] = port_pages_alloc(UNIT, UNIT, n % 2 ? MUCH : 0)); n++)
 		fill(p[n], UNIT, n);
 	must(errno == 17);
 	must(n < MAX && n * UNIT <= more);
-	must(!port_pages_alloc(UNIT, UNIT));
-	must(!port_pages_alloc(300 * UNIT, UNIT));
+	must(!port_pages_alloc(UNIT, UNIT, 0));
+	must(!port_pages_alloc(300 * UNIT, UNIT, 0));
 	/* Without room for a region and its alignment single units are still to be had. */
 	must(n * UNIT + REGION >= more / 2 - more / 8);
 	for (i = 0; i < n; i++) {
@@ -387,7 +389,7 @@ static void starve(void *arg)
 	}
 	limit_as(SIZE_MAX);
 	for (i = 0; i < 100; i++) {
-		p[i] = port_pages_alloc(UNIT, UNIT);
+		p[i] = port_pages_alloc(UNIT, UNIT, 0);
 		must(p[i] && is_zero(p[i], UNIT));
 	}
 	for (i = 0; i < 100; i++)
