@@ -77,12 +77,19 @@ static _Atomic uint32_t table_hint[NR_KINDS]; /* all of the kind below are full 
 static uint32_t later_at; /* reclaimer: no region before this place has marks */
 static uint32_t nr_later; /* reclaimer: units that are marked */
 
+/*
+ * No huge pages for who did not ask: where the system has them always, the first object would take one,
+ * and what is dropped of one stays in memory.
+ */
 static void *map(size_t bytes)
 {
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	return p == MAP_FAILED ? NULL : p;
+	if (p == MAP_FAILED)
+		return NULL;
+	madvise(p, bytes, MADV_NOHUGEPAGE);
+	return p;
 }
 
 /* Map @bytes aligned to @align by mapping more and cutting off what is too much. */

@@ -17,12 +17,12 @@
 /* Who has so much besides gets huge pages. */
 #define MUCH ((size_t)1 << 30)
 
-/* Is @p in a mapping that may have huge pages because somebody asked for that? */
-static bool asked_for_huge(const void *p)
+/* Has the mapping of @p this flag: " hg", huge pages are asked for; " nh", they are not wanted? */
+static bool has_flag(const void *p, const char *flag)
 {
 	FILE *f = fopen("/proc/self/smaps", "r");
 	unsigned long begin, end;
-	bool here = false, huge = false;
+	bool here = false, has = false;
 	char line[512];
 
 	must(f);
@@ -30,10 +30,15 @@ static bool asked_for_huge(const void *p)
 		if (sscanf(line, "%lx-%lx ", &begin, &end) == 2)
 			here = begin <= (uintptr_t)p && (uintptr_t)p < end;
 		else if (here && !strncmp(line, "VmFlags:", 8))
-			huge = strstr(line, " hg");
+			has = strstr(line, flag);
 	}
 	fclose(f);
-	return huge;
+	return has;
+}
+
+static bool asked_for_huge(const void *p)
+{
+	return has_flag(p, " hg");
 }
 
 static void need_huge(void)
@@ -92,6 +97,7 @@ static void test_apart(void **state)
 	}
 	for (i = 0; i < N; i++) {
 		assert_int_equal(asked_for_huge(p[i]), i % 2);
+		assert_int_equal(has_flag(p[i], " nh"), !(i % 2));
 		assert_true(is_filled(p[i], (i % 3 + 1) * UNIT, i));
 	}
 	for (i = 0; i < N; i++)
