@@ -18,19 +18,36 @@ struct bma_world bma_world;
 #define CLASS_OFFSET(i) BMA_TOP_OFFSET(BMA_FIRST_CLASS_SLOT + (i), BMA_LOADED)
 
 /* Offset of a size's top in a block, by (size - 1) / 16. */
-static const uint16_t class_offset[BPF_MEM_ALLOC_SIZE_MAX / 16] = {
-	[0] = CLASS_OFFSET(0),
-	[1] = CLASS_OFFSET(1),
-	[2 ... 3] = CLASS_OFFSET(2),
-	[4 ... 5] = CLASS_OFFSET(3),
-	[6 ... 7] = CLASS_OFFSET(4),
-	[8 ... 11] = CLASS_OFFSET(5),
-	[12 ... 15] = CLASS_OFFSET(6),
-	[16 ... 31] = CLASS_OFFSET(7),
-	[32 ... 63] = CLASS_OFFSET(8),
-	[64 ... 127] = CLASS_OFFSET(9),
-	[128 ... 255] = CLASS_OFFSET(10),
+#define CLASS_OFFSETS                                                                              \
+	{                                                                                          \
+		[0] = CLASS_OFFSET(0), [1] = CLASS_OFFSET(1), [2 ... 3] = CLASS_OFFSET(2),         \
+		[4 ... 5] = CLASS_OFFSET(3), [6 ... 7] = CLASS_OFFSET(4),                          \
+		[8 ... 11] = CLASS_OFFSET(5), [12 ... 15] = CLASS_OFFSET(6),                       \
+		[16 ... 31] = CLASS_OFFSET(7), [32 ... 63] = CLASS_OFFSET(8),                      \
+		[64 ... 127] = CLASS_OFFSET(9), [128 ... 255] = CLASS_OFFSET(10)                   \
+	}
+
+static const uint16_t class_offset[BMA_NR_SIZES_] = CLASS_OFFSETS;
+
+/* For callers' own code, which finds it by another way than we do. */
+const struct bma_inline_ bma_inline_1_ = {
+	.leaf = (void *)bma_world.leaf,
+	.class_offset = CLASS_OFFSETS,
 };
+
+/* If one of these does not hold any more, the number in its name has to change, too. */
+#define AS_INLINE(member)                                                                          \
+	(offsetof(struct bpf_mem_cache, member) == offsetof(struct bma_cache_, member))
+
+_Static_assert(AS_INLINE(slot) && AS_INLINE(inverse) && AS_INLINE(bound) && AS_INLINE(span_mask),
+	       "a cache begins as callers' code takes it");
+_Static_assert(BMA_TOP_OFFSET(0, BMA_LOADED) == BMA_FIRST_SLOT_ &&
+		       BMA_TOP_OFFSET(0, BMA_BY_RCU) == BMA_FIRST_SLOT_ + BMA_BY_RCU_,
+	       "a block has its tops where callers' code finds them");
+_Static_assert(sizeof(struct bpf_mem_cache) == BMA_CACHE_BYTES_ &&
+		       !offsetof(struct bma_leaf, cache) &&
+		       BMA_NR_SIZES_ * 16 == BPF_MEM_ALLOC_SIZE_MAX,
+	       "caches, page map and sizes are as callers' code takes them");
 
 static inline bma_cpu_ptr_t *cpus_of(struct bpf_mem_alloc *ma)
 {
@@ -174,6 +191,12 @@ static BMA_SLOW void *cache_alloc_wait(struct bpf_mem_alloc *ma, struct bma_call
 	return bma_likely(c) ? alloc_by(c, c->user_size, by, refill_wait) : NULL;
 }
 
+static inline void *cache_alloc_flags_slow(struct bpf_mem_alloc *ma, gfp_t flags,
+					   struct bma_caller by)
+{
+	return flags & GFP_KERNEL ? cache_alloc_wait(ma, by) : cache_alloc_slow(ma, by);
+}
+
 static BMA_SLOW void *sized_alloc_slow(struct bpf_mem_alloc *ma, size_t size, struct bma_caller by)
 {
 	struct bma_group *g = ma->group;
@@ -204,10 +227,7 @@ void *bpf_mem_cache_alloc_flags(struct bpf_mem_alloc *ma, gfp_t flags)
 {
 	void *obj = port_cpu_fast_pop(cpus_of(ma), BMA_TOP_OFFSET(0, BMA_LOADED));
 
-	if (bma_likely(obj))
-		return obj;
-	return flags & GFP_KERNEL ? cache_alloc_wait(ma, BMA_CALLER) :
-				    cache_alloc_slow(ma, BMA_CALLER);
+	return bma_likely(obj) ? obj : cache_alloc_flags_slow(ma, flags, BMA_CALLER);
 }
 
 void *bpf_mem_alloc(struct bpf_mem_alloc *ma, size_t size)
@@ -317,4 +337,42 @@ void bpf_mem_cache_raw_free(void *ptr)
 		free_odd(NULL, ptr, BMA_CALLER);
 	else if (!bma_debugging() || bma_debug_raw_free(c, ptr, BMA_CALLER))
 		bma_slab_put(c, ptr);
+}
+
+/* What callers' own code calls where it found that it is no hit. */
+#define ON_BEHALF_OF(call) ((struct bma_caller){ #call, __builtin_return_address(0) })
+
+void *bpf_mem_alloc_(struct bpf_mem_alloc *ma, size_t size)
+{
+	return sized_alloc_slow(ma, size, ON_BEHALF_OF(bpf_mem_alloc));
+}
+
+void bpf_mem_free_(struct bpf_mem_alloc *ma, void *ptr)
+{
+	free_slow(ma, ptr, ON_BEHALF_OF(bpf_mem_free));
+}
+
+void bpf_mem_free_rcu_(struct bpf_mem_alloc *ma, void *ptr)
+{
+	free_rcu_slow(ma, ptr, ON_BEHALF_OF(bpf_mem_free_rcu));
+}
+
+void *bpf_mem_cache_alloc_(struct bpf_mem_alloc *ma)
+{
+	return cache_alloc_slow(ma, ON_BEHALF_OF(bpf_mem_cache_alloc));
+}
+
+void *bpf_mem_cache_alloc_flags_(struct bpf_mem_alloc *ma, gfp_t flags)
+{
+	return cache_alloc_flags_slow(ma, flags, ON_BEHALF_OF(bpf_mem_cache_alloc_flags));
+}
+
+void bpf_mem_cache_free_(struct bpf_mem_alloc *ma, void *ptr)
+{
+	free_slow(ma, ptr, ON_BEHALF_OF(bpf_mem_cache_free));
+}
+
+void bpf_mem_cache_free_rcu_(struct bpf_mem_alloc *ma, void *ptr)
+{
+	free_rcu_slow(ma, ptr, ON_BEHALF_OF(bpf_mem_cache_free_rcu));
 }

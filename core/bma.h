@@ -19,7 +19,9 @@
 
 #include "port.h" /* first: a home that has to see readers' accesses says so there */
 
+#define BMA_NO_INLINE /* core is what the hits are compiled from, and has its home's steps */
 #include <bma/bpf_mem_alloc.h>
+#include <bma/inline.h>
 #include <bma/rcu.h>
 #include <bma/stats.h>
 
@@ -132,10 +134,10 @@ struct bpf_mem_cache {
 	uint32_t user_size; /* what of it is the user's */
 	uint32_t slot; /* its offset in a CPU's block */
 	uint64_t inverse, bound; /* see bma_is_obj() */
+	uint32_t span_mask; /* up to here as in struct bma_cache_ of <bma/inline-rseq.h> */
+	uint32_t nr_copies; /* of an object */
 	size_t span_bytes; /* of one copy */
 	struct bma_group *group;
-	uint32_t span_mask;
-	uint32_t nr_copies; /* of an object */
 	uint16_t nr_objs; /* of a span */
 	uint16_t map_words;
 	uint8_t capacity; /* of a magazine */

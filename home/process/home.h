@@ -41,9 +41,15 @@
 #endif
 #endif
 
-#if (defined(__x86_64__) || defined(__aarch64__)) && !defined(HOME_TSAN)
-#define HOME_RSEQ 1
+#if defined(__x86_64__) || defined(__aarch64__)
+#define HOME_SEQUENCES 1
 #include "sequences.h"
+#else
+#define HOME_SEQUENCES 0
+#endif
+
+#if HOME_SEQUENCES && !defined(HOME_TSAN)
+#define HOME_RSEQ 1
 #else
 #define HOME_RSEQ 0
 #endif

@@ -13,6 +13,9 @@
 #ifndef BMA_HOME_JITTER_H
 #define BMA_HOME_JITTER_H
 
+/* As hits are compiled into their callers there is nothing to see between accesses. */
+#define BMA_NO_INLINE
+
 /* <sched.h>'s. */
 int sched_yield(void);
 

@@ -19,7 +19,8 @@
  *
  * dlclose.  Threads of ours run in the library's code, and each thread's last restartable sequence
  * has its descriptor in its data, where the kernel looks.  So from the first call on that wants one of
- * the two, what carries the library, a plugin or libbma.so, stays.
+ * the two, what carries the library, a plugin or libbma.so, stays.  Who only uses it, and has sequences of
+ * its own by <bma/inline.h>, leaves none behind (BMA_RSEQ_FORGET_).
  *
  * Held by: tests/process/test_fork.c, tests/process/test_dlopen.c.
  */

@@ -46,7 +46,7 @@ static inline void *rseq_if_below_top_pop_it(void *cpus, ptrdiff_t rseq, size_t 
 	void *tmp, *top, *obj;
 
 	__asm__ __volatile__ goto(
-		RSEQ_TABLE RSEQ_EXIT(empty) RSEQ_BEGIN
+		BMA_RSEQ_TABLE_ BMA_RSEQ_EXIT_(empty) RSEQ_BEGIN
 		"ldr %[top], [%[tmp], %[offset]]\n\t"
 		"ldr %[obj], [%[top], #-8]\n\t"
 		"cbz %[obj], %l[empty]\n\t"
@@ -70,7 +70,7 @@ static inline bool rseq_if_not_end_push(void *cpus, ptrdiff_t rseq, size_t offse
 	void *tmp, *top;
 
 	__asm__ __volatile__ goto(
-		RSEQ_TABLE RSEQ_EXIT(end) RSEQ_BEGIN
+		BMA_RSEQ_TABLE_ BMA_RSEQ_EXIT_(end) RSEQ_BEGIN
 		"ldr %[top], [%[tmp], %[offset]]\n\t"
 		"tst %[top], %[mask]\n\t"
 		"b.eq %l[end]\n\t"
@@ -94,7 +94,7 @@ static inline bool rseq_if_ours_and_equal_store(void *cpus, ptrdiff_t rseq, void
 	void *tmp, *top;
 
 	__asm__ __volatile__ goto(
-		RSEQ_TABLE RSEQ_EXIT(fail) RSEQ_BEGIN
+		BMA_RSEQ_TABLE_ BMA_RSEQ_EXIT_(fail) RSEQ_BEGIN
 		"cmp %[tmp], %[block]\n\t"
 		"b.ne %l[fail]\n\t"
 		"ldr %[top], [%[tmp], %[offset]]\n\t"

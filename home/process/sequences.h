@@ -2,7 +2,8 @@
 /*
  * sequences.h - the three restartable sequences: what they are, and what all architectures share
  *
- * The name of each is its pseudo-code; rseq-<architecture>.h has the instructions.  The kernel
+ * The name of each is its pseudo-code; rseq-<architecture>.h has the instructions, but for the two of x86-64
+ * that callers' own code has, too: they are in <bma/inline-rseq.h>.  The kernel
  * restarts a sequence (jumps to its abort label) when the thread was preempted, migrated or given a
  * signal between label 1, behind which rseq_cs is set, and label 2, behind the final store.  So the
  * sequence runs as a whole on one CPU, or its final store is not made.  What it stores before the
@@ -31,23 +32,8 @@
 #ifndef BMA_HOME_SEQUENCES_H
 #define BMA_HOME_SEQUENCES_H
 
-/* A descriptor of the sequence from 1 to 2 with abort label 4. */
-#define RSEQ_TABLE                                                                                 \
-	".pushsection __rseq_cs, \"aw\"\n\t"                                                       \
-	".balign 32\n\t"                                                                           \
-	"3:\n\t"                                                                                   \
-	".long 0, 0\n\t"                                                                           \
-	".quad 1f, 2f - 1f, 4f\n\t"                                                                \
-	".popsection\n\t"                                                                          \
-	".pushsection __rseq_cs_ptr_array, \"aw\"\n\t"                                             \
-	".quad 3b\n\t"                                                                             \
-	".popsection\n\t"
-
-/* Where else it can be left: a debugger that steps over it must know, lest each step restart it. */
-#define RSEQ_EXIT(label)                                                                           \
-	".pushsection __rseq_exit_point_array, \"aw\"\n\t"                                         \
-	".quad 1f, %l[" #label "]\n\t"                                                             \
-	".popsection\n\t"
+#define BMA_STAYS_LOADED_
+#include <bma/inline-rseq.h>
 
 #if defined(__x86_64__)
 #include "rseq-x86_64.h"

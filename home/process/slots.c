@@ -45,23 +45,37 @@ static unsigned int nr_cpus = 1;
 static unsigned int nr_emulated; /* 0: CPUs are the machine's */
 
 #if HOME_RSEQ
+static bool sequences;
+#else
+enum { sequences = false };
+#endif
+
+#if HOME_SEQUENCES
 /* The kernel's struct rseq, as far as sequences go: on CPU 0, for good, and never restarted. */
 static HOME_THREAD_LOCAL struct {
 	uint32_t cpu_id_start, cpu_id;
 	uint64_t rseq_cs;
 } no_rseq;
 
-ptrdiff_t home_rseq_offset;
-static bool sequences;
+ptrdiff_t home_rseq_offset, bma_inline_rseq_;
+
+/* For us, and for callers' own code, which may have sequences where TSan keeps us from them. */
+static void aim_at(ptrdiff_t rseq)
+{
+	home_rseq_offset = rseq;
+	bma_inline_rseq_ = rseq;
+}
 
 /* Before any call can come by, as sequences store where this points. */
 __attribute__((constructor)) static void aim_at_nothing(void)
 {
 	if (!home_rseq_offset)
-		home_rseq_offset = (char *)&no_rseq - rseq_thread_pointer();
+		aim_at((char *)&no_rseq - rseq_thread_pointer());
 }
-#else
-enum { sequences = false };
+
+_Static_assert(PORT_MAGAZINE_BYTES == BMA_MAGAZINE_BYTES_ && PORT_UNIT_SHIFT == BMA_UNIT_SHIFT_ &&
+		       PORT_ADDR_BITS == BMA_ADDR_BITS_ && PORT_LEAF_BITS == BMA_LEAF_BITS_,
+	       "sizes are as callers' code takes them");
 #endif
 
 static int membarrier(int cmd, unsigned int flags, int cpu)
@@ -148,7 +162,7 @@ void home_slots_init(void)
 {
 	unsigned int possible = home_possible_cpus("/sys/devices/system/cpu/possible");
 
-#if HOME_RSEQ
+#if HOME_SEQUENCES
 	aim_at_nothing();
 #endif
 	/* Else all are taken for one CPU, which the fallback can. */
@@ -165,7 +179,7 @@ void home_slots_init(void)
 	if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0) ||
 	    membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, MEMBARRIER_CMD_FLAG_CPU, 0))
 		return;
-	home_rseq_offset = __rseq_offset;
+	aim_at(__rseq_offset);
 	sequences = true;
 #endif
 }

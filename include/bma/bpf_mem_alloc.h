@@ -59,6 +59,23 @@ typedef unsigned int gfp_t;
 #define BMA_HOT_
 #endif
 
+/*
+ * What a hot function does most of the time is compiled into its caller (inline.h), which calls the library for
+ * the rest.  Not where BMA_NO_INLINE is defined; nor without optimisation, with TSan, which would not follow, on
+ * other machines, or with a compiler that has no asm goto with outputs.
+ */
+#if !defined(BMA_NO_INLINE) && defined(__OPTIMIZE__) && defined(__x86_64__) && defined(__LP64__)
+#if defined(__clang__)
+#if __clang_major__ >= 14 && !__has_feature(thread_sanitizer)
+#define BMA_INLINES_HITS_
+#endif
+#elif defined(__GNUC__)
+#if __GNUC__ >= 11 && !defined(__SANITIZE_THREAD__)
+#define BMA_INLINES_HITS_
+#endif
+#endif
+#endif
+
 struct bma_cpu;
 struct bma_group;
 struct bpf_mem_cache;
@@ -214,6 +231,10 @@ void bpf_mem_alloc_set_objcg(struct bpf_mem_alloc *ma, struct obj_cgroup *objcg)
 
 #ifdef __cplusplus
 }
+#endif
+
+#ifdef BMA_INLINES_HITS_
+#include <bma/inline.h>
 #endif
 
 #endif /* BMA_BPF_MEM_ALLOC_H */

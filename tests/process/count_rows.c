@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "count.h"
+#include "inlined.h"
 #include "tracer.h"
 
 #ifdef __x86_64__
@@ -126,6 +127,13 @@ FREE(cache_free, bpf_mem_cache_free)
 FREE(cache_free_rcu, bpf_mem_cache_free_rcu)
 FREE(sized_free, bpf_mem_free)
 FREE(sized_free_rcu, bpf_mem_free_rcu)
+ALLOC(own_cache_alloc, inlined_cache_alloc(&ma))
+ALLOC(own_cache_alloc_flags, inlined_cache_alloc_flags(&ma, GFP_KERNEL))
+ALLOC(own_sized_alloc, inlined_alloc(&ma, SIZE))
+FREE(own_cache_free, inlined_cache_free)
+FREE(own_cache_free_rcu, inlined_cache_free_rcu)
+FREE(own_sized_free, inlined_free)
+FREE(own_sized_free_rcu, inlined_free_rcu)
 
 /* Which are inline: each as a function that does nothing else. */
 static __attribute__((noinline)) void read_lock(void)
@@ -193,6 +201,10 @@ static void pairs_rcu(void)
 	{                                                                                          \
 #fn, size, halfway, path, { fn }, 1                                                \
 	}
+#define INLINED(fn, size, path, in)                                                                \
+	{                                                                                          \
+#fn ", inlined", size, halfway, path, { in }, 1                                    \
+	}
 /* First as often uncounted, so that as many magazines go round as it takes. */
 #define EDGES(what, size, path, ops, alloc, free)                                                  \
 	{                                                                                          \
@@ -207,6 +219,13 @@ const struct row rows[] = {
 	FAST(bpf_mem_alloc, 0, sized_alloc),
 	FAST(bpf_mem_free, 0, sized_free),
 	FAST(bpf_mem_free_rcu, 0, sized_free_rcu),
+	INLINED(bpf_mem_cache_alloc, SIZE, own_cache_alloc, inlined_cache_alloc),
+	INLINED(bpf_mem_cache_alloc_flags, SIZE, own_cache_alloc_flags, inlined_cache_alloc_flags),
+	INLINED(bpf_mem_cache_free, SIZE, own_cache_free, inlined_cache_free),
+	INLINED(bpf_mem_cache_free_rcu, SIZE, own_cache_free_rcu, inlined_cache_free_rcu),
+	INLINED(bpf_mem_alloc, 0, own_sized_alloc, inlined_alloc),
+	INLINED(bpf_mem_free, 0, own_sized_free, inlined_free),
+	INLINED(bpf_mem_free_rcu, 0, own_sized_free_rcu, inlined_free_rcu),
 	{ "bpf_rcu_read_lock", SIZE, outside, lock, { read_lock }, 1 },
 	{ "bpf_rcu_read_unlock", SIZE, outside, unlock, { read_unlock }, 1 },
 	EDGES(" x200, ", SIZE, many_and_frees, 2 * MANY * TURNS, bpf_mem_cache_alloc,

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "inlined.h"
 #include "step.h"
 #include "tracer.h"
 
@@ -307,6 +308,31 @@ static void free_rcu_sized(void)
 	bpf_mem_free_rcu(&ma, objs[--nr_objs]);
 }
 
+static void alloc_inlined(void)
+{
+	got = inlined_cache_alloc(&ma);
+}
+
+static void free_inlined(void)
+{
+	inlined_cache_free(&ma, objs[--nr_objs]);
+}
+
+static void free_rcu_inlined(void)
+{
+	inlined_cache_free_rcu(&ma, objs[--nr_objs]);
+}
+
+static void alloc_sized_inlined(void)
+{
+	got = inlined_alloc(&ma, 100);
+}
+
+static void free_sized_inlined(void)
+{
+	inlined_free(&ma, objs[--nr_objs]);
+}
+
 static void raw_free(void)
 {
 	bpf_mem_cache_raw_free(objs[--nr_objs]);
@@ -393,6 +419,16 @@ const struct scene scenes[] = {
 	{ "free, sized", 0, false, one_in_hand, free_sized, bpf_mem_free, bma_cpu_flush, false },
 	{ "free_rcu, sized", 0, false, one_in_hand, free_rcu_sized, bpf_mem_free_rcu,
 	  bma_cpu_flush_rcu, false },
+	{ "alloc, inlined", 64, false, one_in_hand, alloc_inlined, inlined_cache_alloc,
+	  bma_cpu_refill, false },
+	{ "free, inlined", 64, false, one_in_hand, free_inlined, inlined_cache_free, bma_cpu_flush,
+	  false },
+	{ "free_rcu, inlined", 64, false, one_in_hand, free_rcu_inlined, inlined_cache_free_rcu,
+	  bma_cpu_flush_rcu, false },
+	{ "alloc, sized, inlined", 0, false, one_in_hand, alloc_sized_inlined, inlined_alloc,
+	  bma_cpu_refill, false },
+	{ "free, sized, inlined", 0, false, one_in_hand, free_sized_inlined, inlined_free,
+	  bma_cpu_flush, false },
 	{ "alloc, per CPU", 16, true, one_in_hand, alloc_fixed, bpf_mem_cache_alloc, bma_cpu_refill,
 	  false },
 	{ "free, per CPU", 16, true, one_in_hand, free_fixed, bpf_mem_cache_free, bma_cpu_flush,

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR GPL-2.0-only
 """
-test_sequences.py - the restartable sequences, as the linker leaves them in the library
+test_sequences.py - the restartable sequences, as the linker leaves them in the library and its users
 
-LIB: libbma.a; CC: its compiler.  Checks what the kernel and debuggers read of them (__rseq_cs,
+LIBS: libbma.a, and of a user's code; CC: their compiler.  Checks what the kernel and debuggers read of them (__rseq_cs,
 __rseq_cs_ptr_array, __rseq_exit_point_array) against the instructions: what a sequence consists of,
 how it can be left, and what is in front of its abort label.
 """
@@ -36,10 +36,10 @@ def check(good, what):
 
 
 def link(directory):
-    """All of the library at fixed addresses, so that no word of a table is left to a relocation."""
+    """All of the libraries at fixed addresses, so that no word of a table is left to a relocation."""
     image = f'{directory}/image'
     subprocess.run([*os.environ['CC'].split(), '-nostdlib', '-static', '-no-pie', '-o', image,
-                    '-Wl,--whole-archive', os.environ['LIB'], '-Wl,--no-whole-archive',
+                    '-Wl,--whole-archive', *os.environ['LIBS'].split(), '-Wl,--no-whole-archive',
                     '-Wl,--unresolved-symbols=ignore-all,-e,0,--build-id=none'],
                    check=True, stderr=subprocess.DEVNULL)
     return image
