@@ -122,7 +122,7 @@ static enum exit_code run_destroy(const struct bench_run *run)
 	const struct destroyer *how = run->who->how;
 	struct work work = { .run = run, .source = how->source };
 	struct role role = { .reads = false };
-	struct worker t = { .work = &work, .role = &role, .size = run->params.size, .ma = &work.ma };
+	struct worker t = { .work = &work, .role = &role, .size = run->params.size };
 	uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 	uint64_t before = rss_exact(), left;
 	struct holder holder;
@@ -147,7 +147,8 @@ static enum exit_code run_destroy(const struct bench_run *run)
 
 static void bma_destroy(struct worker *t)
 {
-	bpf_mem_alloc_destroy(t->ma);
+	(void)t;
+	bpf_mem_alloc_destroy(&source_ma);
 }
 
 static void bma_wait_until_back(void)

@@ -143,7 +143,7 @@ static enum exit_code run_peak(const struct bench_run *run)
 {
 	struct work work = { .run = run, .source = run->who->how };
 	struct role role = { .reads = false };
-	struct worker t = { .work = &work, .role = &role, .size = run->params.size, .ma = &work.ma };
+	struct worker t = { .work = &work, .role = &role, .size = run->params.size };
 	size_t memory =
 		(size_t)sysconf(_SC_PHYS_PAGES) / MEMORY_PART * (size_t)sysconf(_SC_PAGESIZE);
 	uint64_t before = rss_exact(), peak;

@@ -98,7 +98,7 @@ static const struct bench_case pair_cases[] = {
 
 static const struct bench_contestant pair_contestants[] = {
 	FREE_CONTESTANTS,
-	{ .name = "bma, fixed-size, static", .how = &source_bma_free },
+	{ .name = "bma, fixed-size, called", .program = PROGRAM_SHARED, .how = &source_bma_called },
 	{ .name = "array, no safety", .how = &source_array },
 	{ .name = "array, no safety, called", .how = &source_array_called },
 };

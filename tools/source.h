@@ -7,6 +7,7 @@
  * of ours is between.  retire frees at once, or after readers.
  *
  *   source_bma.c     bma, fixed-size and kmalloc-like, free and free_rcu
+ *   source_bma_called.c  bma, fixed-size, every call into the library
  *   source_malloc.c  malloc, and a thread-local array that has no safety at all
  *   source_urcu.c    malloc with liburcu's call_rcu and defer_rcu
  *   source_ck.c      malloc with Concurrency Kit's ck_epoch_call
@@ -41,7 +42,14 @@ struct source {
 	size_t (*time)(struct worker *t);
 };
 
+/* bma's allocator, at file scope as a user would have it. */
+extern struct bpf_mem_alloc source_ma;
+
+bool bma_open(struct work *work);
+void bma_close(struct work *work);
+
 extern const struct source source_bma_free;
+extern const struct source source_bma_called;
 extern const struct source source_bma_free_rcu;
 extern const struct source source_kmalloc_free;
 extern const struct source source_kmalloc_free_rcu;

@@ -10,16 +10,18 @@
 #include <bma/rcu.h>
 #include <bma/stats.h>
 
+struct bpf_mem_alloc source_ma;
+
 static bool open_with(struct work *work, int size)
 {
-	int err = bpf_mem_alloc_init(&work->ma, size, false);
+	int err = bpf_mem_alloc_init(&source_ma, size, false);
 
 	if (err)
 		bench_fault(work->run, "cannot make an allocator: %s", strerror(-err));
 	return !err;
 }
 
-static bool bma_open(struct work *work)
+bool bma_open(struct work *work)
 {
 	return open_with(work, (int)work->run->params.size);
 }
@@ -30,21 +32,22 @@ static bool kmalloc_open(struct work *work)
 }
 
 /* Objects in use are a fault of ours, so that it did not measure what it should have. */
-static void bma_close(struct work *work)
+void bma_close(struct work *work)
 {
 	struct bpf_mem_stats stats;
 
-	bpf_mem_alloc_stats(&work->ma, &stats);
+	bpf_mem_alloc_stats(&source_ma, &stats);
 	if (stats.objs_in_use || stats.bad_frees)
 		work_fault(work, "the books do not close");
-	bpf_mem_alloc_destroy(&work->ma);
+	bpf_mem_alloc_destroy(&source_ma);
 }
 
 static uint64_t bma_limbo(const struct work *work)
 {
 	struct bpf_mem_stats stats;
 
-	bpf_mem_alloc_stats(&work->ma, &stats);
+	(void)work;
+	bpf_mem_alloc_stats(&source_ma, &stats);
 	return stats.bytes_waiting_rcu;
 }
 
@@ -67,32 +70,37 @@ static void bma_synchronize(struct worker *t)
 
 static ALWAYS_INLINE void *bma_alloc(struct worker *t)
 {
-	return bpf_mem_cache_alloc(t->ma);
+	(void)t;
+	return bpf_mem_cache_alloc(&source_ma);
 }
 
 static ALWAYS_INLINE void bma_free(struct worker *t, void *object)
 {
-	bpf_mem_cache_free(t->ma, object);
+	(void)t;
+	bpf_mem_cache_free(&source_ma, object);
 }
 
 static ALWAYS_INLINE void bma_free_rcu(struct worker *t, void *object)
 {
-	bpf_mem_cache_free_rcu(t->ma, object);
+	(void)t;
+	bpf_mem_cache_free_rcu(&source_ma, object);
 }
 
 static ALWAYS_INLINE void *kmalloc_alloc(struct worker *t)
 {
-	return bpf_mem_alloc(t->ma, t->size);
+	return bpf_mem_alloc(&source_ma, t->size);
 }
 
 static ALWAYS_INLINE void kmalloc_free(struct worker *t, void *object)
 {
-	bpf_mem_free(t->ma, object);
+	(void)t;
+	bpf_mem_free(&source_ma, object);
 }
 
 static ALWAYS_INLINE void kmalloc_free_rcu(struct worker *t, void *object)
 {
-	bpf_mem_free_rcu(t->ma, object);
+	(void)t;
+	bpf_mem_free_rcu(&source_ma, object);
 }
 
 DEFINE_LOOPS(fixed, bma_alloc, bma_free)

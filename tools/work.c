@@ -141,7 +141,6 @@ static bool make_worker(struct worker *t, struct work *work, const struct role *
 		.work = work,
 		.role = role,
 		.size = work->run->params.size,
-		.ma = &work->ma,
 		.objects = calloc(work->nr, sizeof(*t->objects)),
 		.order = calloc(work->nr, sizeof(*t->order)),
 		.nr = work->nr,

@@ -41,7 +41,6 @@ struct worker {
 	_Alignas(CACHE_LINE) struct work *work;
 	const struct role *role;
 	size_t size; /* of an object */
-	struct bpf_mem_alloc *ma; /* bma's sources */
 	void *own; /* the source's */
 	void **objects; /* in flight */
 	uint32_t *order; /* 0 to nr - 1, shuffled */
@@ -72,7 +71,6 @@ struct role {
 struct work {
 	const struct bench_run *run;
 	const struct source *source;
-	struct bpf_mem_alloc ma;
 	size_t nr; /* of each worker */
 	struct channel *channels; /* one for each pair of workers; may be NULL */
 	struct histogram *allocs, *retires; /* of the only worker; may be NULL */
