@@ -240,14 +240,14 @@ static void by_rcu_is_full(void)
 	till_full(BMA_BY_RCU);
 }
 
-/* Of objects of 4096 bytes, limbo polls at each third magazine. */
+/* Of objects of 4096 bytes, limbo polls at each sixth magazine. */
 static void poll_is_due(void)
 {
 	int magazines;
 
 	hold_reclaimer();
 	have(60);
-	for (magazines = 0; magazines < 3; magazines++) {
+	for (magazines = 0; magazines < 6; magazines++) {
 		drop(true);
 		till_full(BMA_BY_RCU);
 	}
