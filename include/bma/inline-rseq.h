@@ -43,6 +43,8 @@ extern "C" {
 	".quad 1f, %l[" #label "]\n\t"                                                             \
 	".popsection\n\t"
 
+#define BMA_MAGAZINE_BYTES_ 512
+
 #ifdef __x86_64__
 
 #define BMA_RSEQ_BEGIN_                                                                            \
@@ -72,8 +74,6 @@ extern "C" {
 #else
 #define BMA_RSEQ_FORGET_ ""
 #endif
-
-#define BMA_MAGAZINE_BYTES_ 512
 
 /* top = block->top; if (!top[-1]) return NULL; obj = top[-1]; block->top = top - 1 */
 BMA_INLINE_ void *bma_rseq_if_below_top_pop_it_(void *cpus, ptrdiff_t rseq, size_t offset)
