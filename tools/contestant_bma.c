@@ -86,29 +86,23 @@ static int bma_close(struct pool *pool)
 	return -1;
 }
 
+#define BMA_CALLS                                                                                  \
+	.counts_grace_periods = true, .alloc = bma_alloc, .discard = bma_free,                     \
+	.measure = bma_measure, .drain = bma_drain, .close = bma_close
+
 const struct contestant bma_free_contestant = {
+	BMA_CALLS,
 	.name = "bma free",
-	.reuses_at_once = true,
-	.counts_grace_periods = true,
+	.reuses_at_once = true, /* so that readers may meet another element */
 	.open = memb_open,
-	.alloc = bma_alloc,
 	.retire = bma_free,
-	.discard = bma_free,
-	.measure = bma_measure,
-	.drain = bma_drain,
-	.close = bma_close,
 };
 
 const struct contestant bma_free_rcu_contestant = {
+	BMA_CALLS,
 	.name = "bma free_rcu",
-	.counts_grace_periods = true,
 	.open = memb_open,
-	.alloc = bma_alloc,
 	.retire = bma_free_rcu,
-	.discard = bma_free,
-	.measure = bma_measure,
-	.drain = bma_drain,
-	.close = bma_close,
 };
 
 /* Its readers register with nobody. */
@@ -139,14 +133,9 @@ static const struct reader_calls built_in_readers = {
 };
 
 const struct contestant bma_built_in_contestant = {
+	BMA_CALLS,
 	.name = "bma free_rcu, built-in readers",
-	.counts_grace_periods = true,
 	.readers = &built_in_readers,
 	.open = built_in_open,
-	.alloc = bma_alloc,
 	.retire = bma_free_rcu,
-	.discard = bma_free,
-	.measure = bma_measure,
-	.drain = bma_drain,
-	.close = bma_close,
 };
