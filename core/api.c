@@ -17,23 +17,25 @@ struct bma_world bma_world;
 
 #define CLASS_OFFSET(i) BMA_TOP_OFFSET(BMA_FIRST_CLASS_SLOT + (i), BMA_LOADED)
 
-/* Offset of a size's top in a block, by (size - 1) / 16. */
-#define CLASS_OFFSETS                                                                              \
-	{                                                                                          \
-		[0] = CLASS_OFFSET(0), [1] = CLASS_OFFSET(1), [2 ... 3] = CLASS_OFFSET(2),         \
-		[4 ... 5] = CLASS_OFFSET(3), [6 ... 7] = CLASS_OFFSET(4),                          \
-		[8 ... 11] = CLASS_OFFSET(5), [12 ... 15] = CLASS_OFFSET(6),                       \
-		[16 ... 31] = CLASS_OFFSET(7), [32 ... 63] = CLASS_OFFSET(8),                      \
-		[64 ... 127] = CLASS_OFFSET(9), [128 ... 255] = CLASS_OFFSET(10)                   \
-	}
-
-static const uint16_t class_offset[BMA_NR_SIZES_] = CLASS_OFFSETS;
-
-/* For callers' own code, which finds it by another way than we do. */
-const struct bma_inline_ bma_inline_1_ = {
+static const struct bma_inline_ known = {
 	.leaf = (void *)bma_world.leaf,
-	.class_offset = CLASS_OFFSETS,
+	.class_offset = {
+		[0] = CLASS_OFFSET(0),
+		[1] = CLASS_OFFSET(1),
+		[2 ... 3] = CLASS_OFFSET(2),
+		[4 ... 5] = CLASS_OFFSET(3),
+		[6 ... 7] = CLASS_OFFSET(4),
+		[8 ... 11] = CLASS_OFFSET(5),
+		[12 ... 15] = CLASS_OFFSET(6),
+		[16 ... 31] = CLASS_OFFSET(7),
+		[32 ... 63] = CLASS_OFFSET(8),
+		[64 ... 127] = CLASS_OFFSET(9),
+		[128 ... 255] = CLASS_OFFSET(10),
+	},
 };
+
+/* For callers' own code.  A program may have a copy; we go by a name that nobody else has. */
+extern const struct bma_inline_ bma_inline_1_ __attribute__((alias("known")));
 
 /* If one of these does not hold any more, the number in its name has to change, too. */
 #define AS_INLINE(member)                                                                          \
@@ -212,7 +214,7 @@ static BMA_SLOW void *sized_alloc_slow(struct bpf_mem_alloc *ma, size_t size, st
 		port_add(&g->caches[BMA_NR_CLASSES - 1].nr_refusals, 1, relaxed);
 		return NULL;
 	}
-	slot = (class_offset[(size - 1) / 16] - CLASS_OFFSET(0)) / sizeof(struct bma_slot);
+	slot = (known.class_offset[(size - 1) / 16] - CLASS_OFFSET(0)) / sizeof(struct bma_slot);
 	return alloc_slow(&g->caches[slot], size, by);
 }
 
@@ -236,7 +238,7 @@ void *bpf_mem_alloc(struct bpf_mem_alloc *ma, size_t size)
 
 	if (bma_likely(size - 1 < BPF_MEM_ALLOC_SIZE_MAX &&
 		       ma->bytes_caches > sizeof(struct bpf_mem_cache)))
-		obj = port_cpu_fast_pop(cpus_of(ma), class_offset[(size - 1) / 16]);
+		obj = port_cpu_fast_pop(cpus_of(ma), known.class_offset[(size - 1) / 16]);
 	return bma_likely(obj) ? obj : sized_alloc_slow(ma, size, BMA_CALLER);
 }
 

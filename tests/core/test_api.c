@@ -225,14 +225,6 @@ static void raw_free_is_for_any_allocator_and_at_once(void)
 
 /* --- the wrong kind -------------------------------------------------------------------------------------- */
 
-static void check_report(const char *func, const void *ptr)
-{
-	const struct script_report *r = script_report(script_nr_reports() - 1);
-
-	assert_string_equal(r->func, func);
-	assert_ptr_equal(r->ptr, ptr);
-}
-
 static void fixed_and_sized_are_not_mixed_up(void)
 {
 	struct bpf_mem_alloc *fixed = unit_ma(64, false), *sized = unit_ma(0, false);
@@ -241,11 +233,11 @@ static void fixed_and_sized_are_not_mixed_up(void)
 	unit_free(fixed, unit_alloc(fixed));
 	unit_free(sized, unit_alloc_size(sized, 16));
 	assert_null(bpf_mem_alloc(fixed, 64));
-	check_report("bpf_mem_alloc", fixed);
+	unit_check_report("bpf_mem_alloc", fixed);
 	assert_null(bpf_mem_alloc(fixed, 0));
 	assert_null(bpf_mem_alloc(fixed, 5000));
 	assert_null(bpf_mem_cache_alloc(sized));
-	check_report("bpf_mem_cache_alloc", sized);
+	unit_check_report("bpf_mem_cache_alloc", sized);
 	assert_null(bpf_mem_cache_alloc_flags(sized, GFP_KERNEL));
 	assert_int_equal(script_nr_reports(), 5);
 	assert_int_equal(script_calls(SCRIPT_WAIT), 0);
@@ -262,10 +254,10 @@ static void after_destroy_there_is_nothing(void)
 	unit_destroy(fixed);
 	unit_destroy(sized);
 	assert_null(bpf_mem_cache_alloc(fixed));
-	check_report("bpf_mem_cache_alloc", fixed);
+	unit_check_report("bpf_mem_cache_alloc", fixed);
 	assert_null(bpf_mem_cache_alloc_flags(fixed, GFP_KERNEL));
 	assert_null(bpf_mem_alloc(sized, 16));
-	check_report("bpf_mem_alloc", sized);
+	unit_check_report("bpf_mem_alloc", sized);
 	check_bad(fixed, obj);
 	unit_settle();
 	assert_null(bpf_mem_cache_alloc(fixed));
@@ -493,7 +485,7 @@ static void the_limit_is_the_allocators(void)
 	assert_int_equal(unit_stats(ma).limbo_refusals, 1);
 	unit_free(ma, obj[0]);
 	bpf_mem_alloc_set_limbo_limit(&none, 1);
-	check_report("bpf_mem_alloc_set_limbo_limit", &none);
+	unit_check_report("bpf_mem_alloc_set_limbo_limit", &none);
 }
 
 /* --- a long walk -------------------------------------------------------------------------------------------- */

@@ -31,33 +31,25 @@ static void all_that_the_call_would_do(void)
 	assert_int_equal(script_nr_reports(), 0);
 }
 
-static void check_report(const char *func, const void *ptr)
-{
-	const struct script_report *r = script_report(script_nr_reports() - 1);
-
-	assert_string_equal(r->func, func);
-	assert_ptr_equal(r->ptr, ptr);
-}
-
 static void it_speaks_of_the_call_that_the_user_wrote(void)
 {
 	struct bpf_mem_alloc *fixed = unit_ma(64, false), *sized = unit_ma(0, false);
 	int obj;
 
 	assert_null(bpf_mem_cache_alloc_(sized));
-	check_report("bpf_mem_cache_alloc", sized);
+	unit_check_report("bpf_mem_cache_alloc", sized);
 	assert_null(bpf_mem_cache_alloc_flags_(sized, GFP_KERNEL));
-	check_report("bpf_mem_cache_alloc_flags", sized);
+	unit_check_report("bpf_mem_cache_alloc_flags", sized);
 	assert_null(bpf_mem_alloc_(fixed, 64));
-	check_report("bpf_mem_alloc", fixed);
+	unit_check_report("bpf_mem_alloc", fixed);
 	bpf_mem_cache_free_(fixed, &obj);
-	check_report("bpf_mem_cache_free", &obj);
+	unit_check_report("bpf_mem_cache_free", &obj);
 	bpf_mem_cache_free_rcu_(fixed, &obj);
-	check_report("bpf_mem_cache_free_rcu", &obj);
+	unit_check_report("bpf_mem_cache_free_rcu", &obj);
 	bpf_mem_free_(sized, &obj);
-	check_report("bpf_mem_free", &obj);
+	unit_check_report("bpf_mem_free", &obj);
 	bpf_mem_free_rcu_(sized, &obj);
-	check_report("bpf_mem_free_rcu", &obj);
+	unit_check_report("bpf_mem_free_rcu", &obj);
 }
 
 int main(void)

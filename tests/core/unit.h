@@ -629,4 +629,13 @@ static inline unsigned int unit_explore(const struct unit_scene *scene)
 	return points;
 }
 
+/* The latest report is of @func and @ptr. */
+static inline void unit_check_report(const char *func, const void *ptr)
+{
+	const struct script_report *r = script_report(script_nr_reports() - 1);
+
+	assert_string_equal(r->func, func);
+	assert_ptr_equal(r->ptr, ptr);
+}
+
 #endif /* BMA_UNIT_H */

@@ -55,13 +55,6 @@ static void need_huge(void)
 		skip_because("no huge pages here");
 }
 
-static bool is_mapped(void *p)
-{
-	unsigned char there;
-
-	return !mincore(p, 4096, &there);
-}
-
 static char *get(size_t bytes, size_t beside)
 {
 	char *p;
@@ -72,6 +65,17 @@ static char *get(size_t bytes, size_t beside)
 	assert_non_null(p);
 	assert_true(is_zero(p, bytes));
 	return p;
+}
+
+/* @n of them, each with a filling of its own. */
+static void get_units(char **p, int n)
+{
+	int i;
+
+	for (i = 0; i < n; i++) {
+		p[i] = get(UNIT, MUCH);
+		fill(p[i], UNIT, i);
+	}
 }
 
 static void free_now(void)
@@ -118,10 +122,7 @@ static void test_in_part(void **state)
 	(void)state;
 	need_huge();
 	before = rss();
-	for (i = 0; i < N; i++) {
-		p[i] = get(UNIT, MUCH);
-		fill(p[i], UNIT, i);
-	}
+	get_units(p, N);
 	assert_true(asked_for_huge(p[0]));
 	for (i = 0; i < N; i++)
 		if (i % 16)
@@ -149,10 +150,7 @@ static void test_whole(void **state)
 	(void)state;
 	need_huge();
 	before = rss();
-	for (i = 0; i < N; i++) {
-		p[i] = get(UNIT, MUCH);
-		memset(p[i], 1, UNIT);
-	}
+	get_units(p, N);
 	assert_int_equal((uintptr_t)p[0] % REGION, 0);
 	for (i = (int)(BLOCK / UNIT); i < N; i++)
 		port_pages_free_later(p[i], UNIT);

@@ -38,14 +38,6 @@ int __wrap_madvise(void *addr, size_t len, int advice)
 	return __real_madvise(addr, len, advice);
 }
 
-/* Is there a mapping at @p? */
-static bool is_mapped(void *p)
-{
-	unsigned char there;
-
-	return !mincore(p, 4096, &there);
-}
-
 static void *get(size_t bytes, size_t align)
 {
 	void *p;

@@ -11,6 +11,7 @@
 #include <linux/membarrier.h>
 #include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -414,6 +415,13 @@ bool is_filled(const void *obj, size_t bytes, uint64_t seed)
 			return false;
 	}
 	return true;
+}
+
+bool is_mapped(void *p)
+{
+	unsigned char there;
+
+	return !mincore(p, 4096, &there);
 }
 
 bool is_zero(const void *obj, size_t bytes)

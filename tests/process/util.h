@@ -163,6 +163,9 @@ void fill(void *obj, size_t bytes, uint64_t seed);
 bool is_filled(const void *obj, size_t bytes, uint64_t seed);
 bool is_zero(const void *obj, size_t bytes);
 
+/* Is there a mapping at @p, the beginning of a page? */
+bool is_mapped(void *p);
+
 /* Sorts, and says whether some pointer is there twice. */
 bool has_twins(void **objs, size_t n);
 
