@@ -62,14 +62,17 @@ ptrdiff_t home_rseq_offset, bma_inline_rseq_;
 /* For us, and for callers' own code, which may have sequences where TSan keeps us from them. */
 static void aim_at(ptrdiff_t rseq)
 {
-	home_rseq_offset = rseq;
-	bma_inline_rseq_ = rseq;
+	__atomic_store_n(&home_rseq_offset, rseq, __ATOMIC_RELAXED);
+	__atomic_store_n(&bma_inline_rseq_, rseq, __ATOMIC_RELAXED);
 }
 
-/* Before any call can come by, as sequences store where this points. */
+/*
+ * Before any call can come by, as sequences store where this points.  Between a thread that loads us and the
+ * next is the loader's lock, which TSan does not see.
+ */
 __attribute__((constructor)) static void aim_at_nothing(void)
 {
-	if (!home_rseq_offset)
+	if (!__atomic_load_n(&home_rseq_offset, __ATOMIC_RELAXED))
 		aim_at((char *)&no_rseq - rseq_thread_pointer());
 }
 
