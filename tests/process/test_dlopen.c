@@ -199,7 +199,7 @@ static void unused(void)
 	pid_t pid;
 
 	for (i = 0; i < 20; i++)
-		must(!dlclose(load()));
+		unload(load());
 	must(!dlopen(path, RTLD_NOW | RTLD_NOLOAD));
 	pid = fork();
 	must(pid >= 0);
