@@ -140,8 +140,7 @@ void port_gp_kick(struct bma_gp *gp, bool hurry)
 	uint32_t state = port_load(&d->state, seq_cst);
 
 	if (state == ASLEEP || (state == COALESCING && hurry))
-		if (port_cas(&d->state, &state, RUNNING, seq_cst))
-			home_futex_wake(&d->state);
+		home_futex_set_and_wake(&d->state, RUNNING);
 }
 
 static void start(struct domain *d)

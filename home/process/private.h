@@ -54,6 +54,8 @@ unsigned int home_possible_cpus(const char *path);
 /* Sleep while *word is @value, at most @ms (0: for ever); wake all who do. */
 void home_futex_wait(_Atomic uint32_t *word, uint32_t value, unsigned int ms);
 void home_futex_wake(_Atomic uint32_t *word);
+/* *word becomes @value, and all who sleep on it wake; no thread can end between the two. */
+void home_futex_set_and_wake(_Atomic uint32_t *word, uint32_t value);
 void home_sleep_us(unsigned int us);
 
 /* stall.c: under the reclaimer's lock */

@@ -9,7 +9,8 @@
  *
  * Who sleeps and who wakes: `state` is ASLEEP or TICKING only while the thread waits on it.  Waker:
  * makes its work visible, then reads state.  Sleeper: writes state, then looks at `woken` again.
- * Both seq_cst (a Dekker pair, WAKE): one of them sees the other.
+ * Both seq_cst (a Dekker pair, WAKE): one of them sees the other.  A waker may end between any two
+ * instructions, so it claims nothing: it changes state and wakes in one system call.
  *
  * Held by: tests/process/test_reclaimer.c.
  */
@@ -113,8 +114,8 @@ void home_reclaimer_start(void)
 
 static void wake_from(uint32_t how)
 {
-	if (port_load(&state, seq_cst) == how && port_cas(&state, &how, RUNNING, seq_cst))
-		home_futex_wake(&state);
+	if (port_load(&state, seq_cst) == how)
+		home_futex_set_and_wake(&state, RUNNING);
 }
 
 void port_reclaim_wake(void)

@@ -115,3 +115,16 @@ void home_futex_wake(_Atomic uint32_t *word)
 	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX);
 	errno = saved;
 }
+
+/*
+ * In one system call: a thread that ended between the two would leave the sleeper asleep, and everybody else
+ * in the belief that it has been woken.
+ */
+void home_futex_set_and_wake(_Atomic uint32_t *word, uint32_t value)
+{
+	uint32_t set = FUTEX_OP(FUTEX_OP_SET, value, FUTEX_OP_CMP_NE, value);
+	int saved = errno;
+
+	syscall(SYS_futex, word, FUTEX_WAKE_OP_PRIVATE, INT_MAX, (void *)0, word, set);
+	errno = saved;
+}

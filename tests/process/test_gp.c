@@ -11,6 +11,7 @@
 #include <urcu/flavor.h>
 
 #include "bma.h"
+#include "ends_at.h"
 #include "util.h"
 
 static struct bma_gp *domain_of(const struct rcu_flavor_struct *flavor)
@@ -181,6 +182,32 @@ static void test_wrap(void **state)
 	await(done_or_ask(gp, old, true));
 }
 
+static struct bma_gp *memb;
+
+static void want_memb(void)
+{
+	bma_gp_want(memb, bma_gp_number(memb), true);
+}
+
+/* Who asks for a grace period, and ends on the way, keeps nobody else from it. */
+static void test_asker_ends(void **state)
+{
+	uint64_t number;
+	unsigned int nth;
+
+	(void)state;
+	need_single_steps();
+	memb = domain_of(flavors[MEMB].ops);
+	for (nth = 1; thread_ends_at(want_memb, nth); nth++) {
+		number = bma_gp_number(memb);
+		bma_gp_want(memb, number, true);
+		await(bma_gp_number_done(memb, number));
+		/* Its thread goes back to sleep. */
+		sleep_us(5000);
+	}
+	assert_true(nth > 20);
+}
+
 /* --- never done too early ---------------------------------------------------------------------- */
 
 struct box {
@@ -276,6 +303,7 @@ int main(void)
 		ALL_FLAVORS(test_wait, NULL, NULL),
 		ALL_FLAVORS(test_late_reader, NULL, NULL),
 		ALL_FLAVORS(test_wrap, NULL, NULL),
+		cmocka_unit_test(test_asker_ends),
 		ALL_FLAVORS(test_never_early, NULL, NULL),
 	};
 

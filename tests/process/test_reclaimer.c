@@ -14,6 +14,7 @@
 
 #include "port.h"
 #include "private.h"
+#include "ends_at.h"
 #include "util.h"
 
 static _Atomic unsigned int rounds, asked_again, concurrent;
@@ -178,6 +179,22 @@ static void test_no_lost_wake(void **state)
 	}
 }
 
+/* One that ends on the way keeps nobody else from waking it. */
+static void test_waker_ends(void **state)
+{
+	unsigned int nth, before;
+
+	(void)state;
+	need_single_steps();
+	for (nth = 1; thread_ends_at(port_reclaim_wake, nth); nth++) {
+		before = nr_rounds();
+		port_reclaim_wake();
+		await(nr_rounds() > before);
+		quiet();
+	}
+	assert_true(nth > 10);
+}
+
 static void test_ticks(void **state)
 {
 	unsigned int before;
@@ -302,9 +319,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		/* It forks, so it comes first. */
 		cmocka_unit_test(test_without_thread), cmocka_unit_test(test_wake),
-		cmocka_unit_test(test_no_lost_wake),   cmocka_unit_test(test_ticks),
-		cmocka_unit_test(test_round),	       cmocka_unit_test(test_lock),
-		cmocka_unit_test(test_signals),
+		cmocka_unit_test(test_no_lost_wake),   cmocka_unit_test(test_waker_ends),
+		cmocka_unit_test(test_ticks),	       cmocka_unit_test(test_round),
+		cmocka_unit_test(test_lock),	       cmocka_unit_test(test_signals),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
