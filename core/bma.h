@@ -469,6 +469,7 @@ struct bma_gp_counts bma_gp_counts(struct bma_gp *gp);
 extern struct bma_gp bma_rcu, bma_trace;
 void bma_readers_forked(uint32_t before);
 uint32_t bma_reader_before(struct bma_gp *gp, uint64_t number, bool thorough);
+void bma_readers_ask(struct bma_gp *gp);
 bool bma_reader_inside(struct bma_gp *gp);
 unsigned int bma_reader_records(void);
 

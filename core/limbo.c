@@ -52,14 +52,15 @@
  * seldom, as a poll interrupts every CPU that runs us, but so that what waits stays in the caches.  A
  * reader that it found inside is looked for again, which interrupts nobody, at each LOOKS-th part.  For
  * each YIELD_BYTES, who adds a magazine lets others run once: the CPU is what a reader that was
- * preempted inside its section, or who drives the grace periods, may be waiting for.  At most
- * MAX_YIELDS times in a grace period.  With large objects, as many as so many objects have.
+ * preempted inside its section, or who drives the grace periods, may be waiting for.  Our own readers
+ * give it back as soon as they leave, so it is less for them.  At most MAX_YIELDS times in a grace
+ * period.  With large objects, as many as so many objects have.
  */
 #define HURRY_BYTES (1 << 20)
 #define POLL_BYTES (192 << 10)
 #define POLL_OBJS 4
 #define LOOKS 8
-#define YIELD_BYTES (1 << 20)
+#define YIELD_BYTES (256 << 10)
 #define YIELD_BYTES_IF_DRIVEN (8 << 20)
 #define YIELD_OBJS 64
 #define MAX_YIELDS 256
@@ -229,10 +230,13 @@ static bool may_yield(struct bpf_mem_cache *c)
 /* Called after a put by who freed, not by the reclaimer, which others wait for. */
 void bma_limbo_let_readers_run(struct bpf_mem_cache *c)
 {
-	int64_t bytes = gp_of(c)->driven ? YIELD_BYTES_IF_DRIVEN : YIELD_BYTES;
+	bool driven = gp_of(c)->driven;
+	int64_t bytes = driven ? YIELD_BYTES_IF_DRIVEN : YIELD_BYTES;
 	int64_t step = at_least(bytes, YIELD_OBJS, c), yields;
 
 	for (yields = bytes_in(c) / step; yields > 0 && may_yield(c); yields--) {
+		if (!driven)
+			bma_readers_ask(gp_of(c));
 		port_yield();
 		/* Thorough: the reader that we yield to may be dead. */
 		poll(c, true);

@@ -191,7 +191,7 @@ void port_pages_drop(void *pages, size_t bytes);
  *                         else it
  *   port_gp_wait_end      is none until then (a QSBR thread goes offline if *@online says so)
  *   port_gp_sleep         process  until @completed is no more the number of @gp, or a moment
- *   port_yield            any   let others run on this CPU for a moment, readers above all
+ *   port_yield            any   let others run on this CPU for a moment: readers, or who waits for one
  *
  * Core's readers:
  *

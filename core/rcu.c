@@ -45,6 +45,11 @@
  *   idle), and its load of x has been done already: it holds an object that is reused.
  *   Without LEAVE's release: a load of the section is done after the word is seen idle.
  *
+ * A reader that was preempted inside is let run by those who free (limbo.c), but it would keep the CPU
+ * for its whole slice, where they need its section's end only.  So they ask it to give the CPU back when
+ * it leaves; kin: Linux's rcu_read_unlock_special().  That is a hint, without order: one that is lost,
+ * or comes to another thread that has got the record, costs a slice or a system call.
+ *
  * Progress: enter and leave are wait-free but for a thread's first enter, polls are lock-free.
  *
  * Not promised: anything about a thread that exits inside a section but that it is found in the
@@ -257,6 +262,27 @@ uint32_t bma_reader_before(struct bma_gp *gp, uint64_t number, bool thorough)
 		if (is_inside_before(r, gp->readers, number) && !(thorough && bury(r)))
 			return owner_of(r);
 	return 0;
+}
+
+/* Have the readers that a grace period of @gp waits for let others run when they leave. */
+void bma_readers_ask(struct bma_gp *gp)
+{
+	uint64_t number = port_load(gp->started, relaxed);
+	struct bpf_rcu_reader_ *r;
+
+	for (r = port_load(&readers->records, acquire); r; r = r->next)
+		if (r != bpf_rcu_this_reader_ && is_inside_before(r, gp->readers, number))
+			port_store(shared(&r->asked), 1, relaxed);
+}
+
+/* The calling thread has left a section, and was asked to let others run. */
+void bpf_rcu_reader_asked_(void)
+{
+	/* Not yet: this was an inner one. */
+	if (bpf_rcu_inside_(BPF_RCU_NORMAL_))
+		return;
+	port_store(shared(&bpf_rcu_this_reader_->asked), 0, relaxed);
+	port_yield();
 }
 
 /* Is the calling thread a reader of @gp? */

@@ -37,6 +37,7 @@ struct bpf_rcu_reader_ {
 	uint64_t word[BPF_RCU_DOMAINS_];
 	uint64_t owner;
 	struct bpf_rcu_reader_ *next;
+	uint64_t asked; /* to let others run when it leaves */
 } __attribute__((aligned(64)));
 
 struct bpf_rcu_domain_ {
@@ -48,6 +49,7 @@ extern bool bpf_rcu_readers_fence_;
 extern __thread struct bpf_rcu_reader_ *bpf_rcu_this_reader_
 	__attribute__((tls_model("initial-exec")));
 struct bpf_rcu_reader_ *bpf_rcu_reader_new_(void);
+void bpf_rcu_reader_asked_(void);
 
 /* A home that has to see each access defines these itself. */
 #ifndef BPF_RCU_LOAD_
@@ -84,9 +86,12 @@ static inline void bpf_rcu_enter_(unsigned int domain)
 
 static inline void bpf_rcu_leave_(unsigned int domain)
 {
-	uint64_t *word = &bpf_rcu_this_reader_->word[domain];
+	struct bpf_rcu_reader_ *r = bpf_rcu_this_reader_;
+	uint64_t *word = &r->word[domain];
 
 	BPF_RCU_STORE_(word, BPF_RCU_LOAD_(word, RELAXED) - 1, RELEASE);
+	if (domain == BPF_RCU_NORMAL_ && __builtin_expect(!!BPF_RCU_LOAD_(&r->asked, RELAXED), 0))
+		bpf_rcu_reader_asked_();
 }
 
 static inline bool bpf_rcu_inside_(unsigned int domain)
@@ -99,7 +104,8 @@ static inline bool bpf_rcu_inside_(unsigned int domain)
 /*
  * Read-side sections.  They nest (to 65535) and may overlap those of the other kind.  unlock
  * belongs to the thread that locked.  The first lock of a thread may take memory; if there is none,
- * it waits for some.  Context: any.
+ * it waits for some.  bpf_rcu_read_unlock() gives up the CPU for a moment (sched_yield()) if much
+ * waits for the section that it ends, as whoever frees may be waiting for the CPU.  Context: any.
  */
 static inline void bpf_rcu_read_lock(void)
 {

@@ -113,6 +113,51 @@ static void sections_nest(void)
 	}
 }
 
+static bool is_asked(unsigned int nr)
+{
+	script_thread(nr);
+	return bpf_rcu_this_reader_ && bpf_rcu_this_reader_->asked;
+}
+
+/* Who is waited for, and only who is, lets others run when it leaves its outermost section, once. */
+static void who_is_asked_lets_others_run(void)
+{
+	unsigned int yields, nr;
+
+	begin();
+	for (nr = 2; nr <= 4; nr++) {
+		script_thread(nr);
+		bpf_rcu_read_lock();
+		bpf_rcu_read_lock();
+		rcu_read_lock_trace();
+		if (nr == 3)
+			assert_false(one_passes(rcu()));
+	}
+	script_thread(5);
+	bpf_rcu_read_lock();
+	bpf_rcu_read_unlock();
+	/* 2 and 3 were there before; 3 itself frees. */
+	script_thread(3);
+	bma_readers_ask(rcu());
+	assert_true(is_asked(2));
+	assert_false(is_asked(3) || is_asked(4) || is_asked(5));
+	yields = script_calls(SCRIPT_YIELD);
+	for (nr = 2; nr <= 4; nr++) {
+		script_thread(nr);
+		bpf_rcu_read_unlock();
+		rcu_read_unlock_trace();
+		assert_int_equal(script_calls(SCRIPT_YIELD), yields);
+		bpf_rcu_read_unlock();
+		yields += nr == 2;
+		assert_int_equal(script_calls(SCRIPT_YIELD), yields);
+		assert_false(is_asked(nr));
+		bpf_rcu_read_lock();
+		bpf_rcu_read_unlock();
+		assert_int_equal(script_calls(SCRIPT_YIELD), yields);
+	}
+	end();
+}
+
 static void sections_nest_deep(void)
 {
 	unsigned int n;
@@ -539,6 +584,7 @@ int main(void)
 		UNIT_TEST(who_came_later_is_not),
 		UNIT_TEST(readers_who_take_turns_hold_nothing),
 		UNIT_TEST(sections_nest),
+		UNIT_TEST(who_is_asked_lets_others_run),
 		UNIT_TEST(sections_nest_deep),
 		UNIT_TEST(the_kinds_are_apart),
 		UNIT_TEST(with_a_barrier_of_its_own_or_not),

@@ -42,6 +42,11 @@ struct bpf_rcu_reader_ *bpf_rcu_reader_new_(void)
 	abort();
 }
 
+void bpf_rcu_reader_asked_(void)
+{
+	abort();
+}
+
 void bma_forked(uint32_t before)
 {
 	(void)before;
