@@ -8,7 +8,8 @@
  * whatever call may block, and the thread is tried for again then.
  *
  * Who sleeps and who wakes: `state` is ASLEEP or TICKING only while the thread waits on it.  Waker:
- * makes its work visible, then reads state.  Sleeper: writes state, then looks at `woken` again.
+ * makes its work visible, then reads state.  Sleeper: writes state, then looks at `woken` again, or,
+ * before a tick, at `round_wanted`, as there is always work then, and somebody may wait for the round.
  * Both seq_cst (a Dekker pair, WAKE): one of them sees the other.  A waker may end between any two
  * instructions, so it claims nothing: it changes state and wakes in one system call.
  *
@@ -32,7 +33,7 @@ static struct home_lock starting = HOME_LOCK_INIT;
 static HOME_THREAD_LOCAL bool is_reclaimer;
 static _Atomic bool started;
 static _Atomic uint32_t state;
-static _Atomic bool woken;
+static _Atomic bool woken, round_wanted;
 static _Atomic uint32_t begun, ended; /* rounds; ended is a futex */
 
 bool home_thread_start(const char *name, void *(*fn)(void *), void *arg)
@@ -56,6 +57,7 @@ static unsigned int round_locked(void)
 {
 	unsigned int again;
 
+	port_store(&round_wanted, false, seq_cst);
 	port_add(&begun, 1, seq_cst);
 	again = bma_reclaim();
 	home_stall_check();
@@ -78,7 +80,7 @@ static unsigned int round_run(void)
 static void sleep_as(uint32_t how)
 {
 	port_store(&state, how, seq_cst); /* WAKE */
-	if (how == TICKING || !port_load(&woken, seq_cst))
+	if (!port_load(how == TICKING ? &round_wanted : &woken, seq_cst))
 		home_futex_wait(&state, how, how == TICKING ? TICK_MS : 0);
 	port_store(&state, RUNNING, relaxed);
 	port_store(&woken, false, seq_cst);
@@ -137,6 +139,7 @@ void port_reclaim_round(void)
 		round_run();
 		return;
 	}
+	port_store(&round_wanted, true, seq_cst);
 	port_store(&woken, true, seq_cst);
 	wake_from(ASLEEP);
 	wake_from(TICKING);

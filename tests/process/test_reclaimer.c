@@ -250,6 +250,24 @@ static void test_round(void **state)
 	port_store(&slow_us, 0, relaxed);
 }
 
+/* Who asks for a round while it is about to tick does not wait for the tick. */
+static void test_rounds_at_once(void **state)
+{
+	unsigned int i, late = 0;
+	double start;
+
+	(void)state;
+	port_store(&asked_again, 1000, relaxed);
+	for (i = 0; i < 40; i++) {
+		start = now();
+		port_reclaim_round();
+		late += now() - start > 0.02;
+	}
+	port_store(&asked_again, 0, relaxed);
+	printf("# %u of %u as late as a tick\n", late, i);
+	assert_true(!is_plain() || late < i / 4);
+}
+
 static void test_lock(void **state)
 {
 	unsigned int before, i;
@@ -326,7 +344,8 @@ int main(void)
 		cmocka_unit_test(test_without_thread), cmocka_unit_test(test_wake),
 		cmocka_unit_test(test_no_lost_wake),   cmocka_unit_test(test_waker_ends),
 		cmocka_unit_test(test_ticks),	       cmocka_unit_test(test_round),
-		cmocka_unit_test(test_lock),	       cmocka_unit_test(test_signals),
+		cmocka_unit_test(test_rounds_at_once), cmocka_unit_test(test_lock),
+		cmocka_unit_test(test_signals),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
