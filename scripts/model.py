@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT OR GPL-2.0-only
 """
-The model checker, for scripts/proof: build it, its twins (tests/model/twins.txt) and the seed's models for
+The model checker, for scripts/proof: build it, its twins (tests/model/twins.txt) and the models for
 spin; run them side by side, say how each went, and give rows for the table.
 
 What is built is in build-model/.
@@ -248,12 +248,12 @@ def check_scenarios(words, until):
     return rows, bool(todo) and not any(row[3] == 'FAILED' for row in rows)
 
 
-# --- the seed's protocol under spin ------------------------------------------------------------------
+# --- models for spin ---------------------------------------------------------------------------------
 
 def check_spin():
     """Rows, and whether all is right: each model says which of its variants must fail."""
     rows, good = [], True
-    for model in sorted(glob.glob('tests/model/seed/*.pml')):
+    for model in sorted(glob.glob('tests/model/*.pml') + glob.glob('tests/model/seed/*.pml')):
         variants = re.findall(r'^ \* variant (\w+): (\w+): (.*)$', open(model).read(), re.M)
         for name, expect, what in variants:
             directory = f'{BUILD}/spin/{name}'

@@ -13,7 +13,7 @@
  * Both seq_cst (a Dekker pair, WAKE): one of them sees the other.  A waker may end between any two
  * instructions, so it claims nothing: it changes state and wakes in one system call.
  *
- * Held by: tests/process/test_reclaimer.c.
+ * Held by: tests/process/test_reclaimer.c, tests/model/wake.pml.
  */
 #define _GNU_SOURCE
 #include <signal.h>
