@@ -240,7 +240,7 @@ static void begin(const struct model_scenario *s, const struct model_bound *boun
 }
 
 /* Seconds of our own, so that a busy machine finds what an idle one does. */
-static double now(void)
+double cpu_seconds(void)
 {
 	struct timespec ts;
 
@@ -341,7 +341,7 @@ static enum verdict explore_all(double end)
 	states_forget();
 	do {
 		go_down(s);
-		if (end != 0 && ++turns % 256 == 0 && now() > end)
+		if (end != 0 && ++turns % 256 == 0 && cpu_seconds() > end)
 			verdict = OUT_OF_TIME;
 	} while (!explorer->failure && verdict == ALL && go_back(s));
 	search_free(s);
@@ -422,7 +422,7 @@ static enum verdict explore_random(const struct limits *l, const struct state *f
 
 	c->x = l->seed * 0x9e3779b97f4a7c15ull + 1;
 	for (i = 0; i < l->random && !explorer->failure; i++) {
-		if (end != 0 && i % 256 == 255 && now() > end)
+		if (end != 0 && i % 256 == 255 && cpu_seconds() > end)
 			break;
 		state_restore(first);
 		explorer->steps = 0;
@@ -435,7 +435,7 @@ static enum verdict explore_random(const struct limits *l, const struct state *f
 
 enum verdict explore(const struct model_scenario *s, const struct limits *limits)
 {
-	double end = limits->seconds > 0 ? now() + limits->seconds : 0;
+	double end = limits->seconds > 0 ? cpu_seconds() + limits->seconds : 0;
 	struct state *first;
 	enum verdict verdict;
 

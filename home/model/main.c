@@ -139,6 +139,8 @@ static int search(const struct model_scenario *s, const struct limits *limits)
 
 	faults_catch();
 	verdict = explore(s, limits);
+	explorer->out_of_time = verdict == OUT_OF_TIME;
+	explorer->seconds = cpu_seconds();
 	if ((verdict == FAILED) != s->must_fail)
 		return 1;
 	printf("ok: %s: %lu executions, %lu states,", s->name, (unsigned long)explorer->executions,
@@ -176,7 +178,7 @@ static void begin_anew(void)
 	explorer->failure = NULL;
 	explorer->steps = 0;
 	explorer->executions = explorer->states = explorer->pruned = 0;
-	explorer->tracing = false;
+	explorer->tracing = explorer->out_of_time = false;
 	fflush(stdout);
 }
 
@@ -224,7 +226,10 @@ static bool run_within(const struct model_scenario *s, struct limits limits)
 	return options.replay && status == 0;
 }
 
-/* The shortest way to a failure is in the smallest bound. */
+/*
+ * Bound after bound until one fails, or takes more time than is left: the shortest way to a failure is in
+ * the smallest, and where there is none the output says how far it was whole.
+ */
 static bool run_deeper(const struct model_scenario *s, struct limits limits)
 {
 	const struct model_bound most = limits.bound;
@@ -232,9 +237,15 @@ static bool run_deeper(const struct model_scenario *s, struct limits limits)
 
 	for (i = 0; i < 5 && i < most.preemptions; i++) {
 		limits.bound.preemptions = i;
-		for (limits.bound.late = 0; limits.bound.late <= most.late; limits.bound.late++)
+		for (limits.bound.late = 0; limits.bound.late <= most.late; limits.bound.late++) {
 			if (!run_within(s, limits))
 				return false;
+			if (explorer->out_of_time)
+				return true;
+			/* A little is left, as none at all is no limit. */
+			if (limits.seconds > explorer->seconds + 0.1)
+				limits.seconds -= explorer->seconds;
+		}
 	}
 	limits.bound = most;
 	return run_within(s, limits);

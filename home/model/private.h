@@ -80,7 +80,8 @@ struct explorer {
 	void *sp; /* of the search, while a thread runs */
 	jmp_buf fault;
 	const char *failure;
-	bool tracing;
+	bool tracing, out_of_time;
+	double seconds; /* that the search took */
 	unsigned int preemptions; /* left */
 	unsigned int steps;
 	unsigned int alone; /* accesses since the threads came to their ends */
@@ -136,6 +137,7 @@ struct limits {
 enum verdict { ALL, OUT_OF_TIME, FAILED };
 
 enum verdict explore(const struct model_scenario *s, const struct limits *limits);
+double cpu_seconds(void); /* of this process so far */
 bool replay(const struct model_scenario *s, const struct model_bound *bound,
 	    const action_t *schedule, unsigned int steps);
 
