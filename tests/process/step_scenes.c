@@ -245,7 +245,6 @@ static void poll_is_due(void)
 {
 	int magazines;
 
-	hold_reclaimer();
 	have(60);
 	for (magazines = 0; magazines < 6; magazines++) {
 		drop(true);
@@ -255,7 +254,6 @@ static void poll_is_due(void)
 
 static void limbo_is_ripe(void)
 {
-	hold_reclaimer();
 	have(200);
 	till_empty();
 	while (nr_objs > 60)
@@ -377,6 +375,7 @@ static void call_rcu_both(void)
 
 static void last_call_is_over(void)
 {
+	release_reclaimer();
 	have(1);
 	await(atomic_load(&callbacks) == queued);
 }
@@ -503,6 +502,7 @@ static void play(const struct scene *s)
 	do {
 		size_of_ma = s->size;
 		must(!bpf_mem_alloc_init(&ma, s->size, s->percpu));
+		hold_reclaimer();
 		s->before();
 		mark(BEGIN);
 		errno = 4242;

@@ -129,7 +129,7 @@ static void next_pass(bool again)
 	shared->mark = NONE;
 }
 
-/* The reclaimer may come in between and have the path be another. */
+/* The reclaimer, where it is not held, may come in between and have the path be another. */
 #define TRIES 50
 
 static void trace_scene(const struct scene *s)

@@ -74,10 +74,13 @@ static void free_some(const struct reader *r, struct bpf_mem_alloc *ma, int n)
 		rcu_tasks_trace_poll_state(rcu_tasks_trace_get_state());
 }
 
-/* These, and what was left in the magazine when they had been allocated, which may be on its way out. */
+/*
+ * These, and what was left in magazines, of each CPU that they were allocated on, when they had been; it may be
+ * on its way out.
+ */
 static void check_bytes(size_t bytes, size_t objs)
 {
-	assert_in_range(bytes, objs * SIZE, (objs + 62) * SIZE);
+	assert_in_range(bytes, objs * SIZE, (objs + 62 * nr_cpus_here()) * SIZE);
 }
 
 static void check_report(const struct reader *r, struct reports *reports, unsigned int n,
