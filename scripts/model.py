@@ -214,7 +214,7 @@ def rows_of(path, scenario, out):
     if not oks or 'NOT ok: ' in out:
         return [(name, '-', '', 'FAILED')]
     name = re.sub(r'^(.*?)must fail: ', r'must fail: \1', name)
-    # Of bounds that have ended, the last has all that the others have.
+    # Of bounds that have ended the table has the last; what was said on the way has all.
     ended = [ok for ok in oks if ok[3] == 'all'][-1:]
     return [(name,
              f'{executions} ({states} states)' if states != '0' else executions, bound.strip(), verdict)
