@@ -242,9 +242,11 @@ static bool run_deeper(const struct model_scenario *s, struct limits limits)
 				return false;
 			if (explorer->out_of_time)
 				return true;
-			/* A little is left, as none at all is no limit. */
-			if (limits.seconds > explorer->seconds + 0.1)
-				limits.seconds -= explorer->seconds;
+			/* At least a little, as none at all is no limit. */
+			if (limits.seconds > 0)
+				limits.seconds = limits.seconds > explorer->seconds + 0.1 ?
+							 limits.seconds - explorer->seconds :
+							 0.1;
 		}
 	}
 	limits.bound = most;
