@@ -38,12 +38,6 @@ static void *call(void *arg)
 	return NULL;
 }
 
-void need_single_steps(void)
-{
-	if (!is_plain())
-		skip_because("no single steps under a sanitizer or an emulator");
-}
-
 bool thread_ends_at(void (*fn)(void), unsigned int nth)
 {
 	struct sigaction action = { .sa_sigaction = step, .sa_flags = SA_SIGINFO };
@@ -59,11 +53,6 @@ bool thread_ends_at(void (*fn)(void), unsigned int nth)
 }
 
 #else
-
-void need_single_steps(void)
-{
-	skip_because("single steps are known for x86-64 only");
-}
 
 bool thread_ends_at(void (*fn)(void), unsigned int nth)
 {

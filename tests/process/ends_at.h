@@ -7,9 +7,6 @@
 
 #include <stdbool.h>
 
-/* Skip the test where there are no single steps. */
-void need_single_steps(void);
-
 /*
  * Have a thread call @fn, and end (pthread_exit() in a handler) before its @nth instruction, from 1; false
  * if it has returned before.

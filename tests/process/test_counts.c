@@ -342,8 +342,7 @@ static void end_well_if_rseq(void *arg)
 /* Skip where it cannot be counted at all. */
 static void need_counts(void)
 {
-	if (!is_plain())
-		skip_because("no single steps under a sanitizer or an emulator, or in debug mode");
+	need_single_steps();
 #ifdef BMA_HOME_JITTER_H
 	skip_because("delays at every shared access");
 #endif
@@ -391,7 +390,7 @@ static void test_rseq(void **state)
 {
 	(void)state;
 	(void)golden;
-	skip_because("single steps are known for x86-64 only");
+	need_single_steps();
 }
 
 static void test_fallback(void **state)

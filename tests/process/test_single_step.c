@@ -188,10 +188,7 @@ static void test_each_instruction(void **state)
 	unsigned int i;
 
 	(void)state;
-	if (!is_plain()) {
-		print_message("no single steps under a sanitizer or an emulator\n");
-		skip();
-	}
+	need_single_steps();
 	/* Parent and child take turns, which is quickest on one CPU. */
 	pin(0);
 	sequences_read();
@@ -222,8 +219,7 @@ static void test_each_instruction(void **state)
 static void test_each_instruction(void **state)
 {
 	(void)state;
-	print_message("single steps are known for x86-64 only\n");
-	skip();
+	need_single_steps();
 }
 
 #endif

@@ -137,6 +137,15 @@ void skip_because(const char *why)
 	skip();
 }
 
+void need_single_steps(void)
+{
+#ifndef __x86_64__
+	skip_because("single steps are known for x86-64 only");
+#endif
+	if (!is_plain())
+		skip_because("no single steps under a sanitizer or an emulator, or in debug mode");
+}
+
 unsigned long turns(unsigned long usual, unsigned long full)
 {
 	unsigned long n = is_long() ? full : usual;

@@ -72,6 +72,8 @@ bool in_debug_mode(void);
 bool is_plain(void);
 /* Skip a test that is not to be had here, and say why. */
 void skip_because(const char *why);
+/* Skip the test where there are no single steps. */
+void need_single_steps(void);
 /* @usual turns of a loop; @full with BMA_TEST_LONG=1; a part of @usual where turns are slow. */
 unsigned long turns(unsigned long usual, unsigned long full);
 bool is_long(void);
