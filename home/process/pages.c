@@ -64,7 +64,7 @@ enum kind { SMALL, HUGE, NR_KINDS };
 struct region {
 	_Atomic uint64_t free;
 	_Atomic uint32_t nr; /* its place in the table + 1; 0: there is no region here */
-	uint32_t huge; /* reclaimer: blocks that may be huge pages, a bit each */
+	_Atomic uint32_t huge; /* reclaimer: blocks that may be huge pages, a bit each */
 	uint64_t later; /* reclaimer: units that it is about to give back */
 };
 
@@ -202,6 +202,7 @@ static void *region_new(unsigned int n, enum kind kind)
 	char *base = map_aligned(REGION, REGION);
 	struct region *region = base ? region_slot((uintptr_t)base) : NULL;
 	uint32_t nr = region ? table_enter((uintptr_t)base | kind) : NR_REGIONS;
+	bool huge;
 
 	if (nr == NR_REGIONS) {
 		if (base)
@@ -209,10 +210,9 @@ static void *region_new(unsigned int n, enum kind kind)
 		return NULL;
 	}
 	port_store(&region->nr, nr + 1, relaxed);
-	region->huge = 0;
 	/* Where there are none, as the kernel or the user has it, small ones will do. */
-	if (kind == HUGE && !madvise(base, REGION, MADV_HUGEPAGE))
-		region->huge = (1u << BLOCKS) - 1;
+	huge = kind == HUGE && !madvise(base, REGION, MADV_HUGEPAGE);
+	port_store(&region->huge, huge ? (1u << BLOCKS) - 1 : 0, relaxed);
 	port_store(&region->free, ALL << n, seq_cst);
 	hint_back(nr, kind);
 	return base;
@@ -229,12 +229,16 @@ static void drop(void *pages, size_t bytes)
  * Unmap a region whose units are all free but those in @ours, which are the caller's.  False if others
  * use it, or it is the first one, which stays, so that little use maps little.
  */
-static bool region_retire(uintptr_t base, struct region *region, uint32_t nr, uint64_t ours)
+static bool region_retire(uintptr_t base, struct region *region, uint64_t ours)
 {
 	uint64_t others = ~ours;
+	uint32_t nr;
 
-	if (!nr || !port_cas(&region->free, &others, 0, acquire))
+	if (base_of(port_load(&table[0], relaxed)) == base ||
+	    !port_cas(&region->free, &others, 0, acquire))
 		return false;
+	/* Not before: with nothing of it ours, it may have gone, and come again at another place. */
+	nr = port_load(&region->nr, relaxed) - 1;
 	port_store(&region->nr, 0, relaxed);
 	port_store(&table[nr], 0, release);
 	/* Where a mapping cannot be split, as there are too many, the addresses are lost. */
@@ -321,7 +325,7 @@ static void units_free(uintptr_t base, struct region *region, uint64_t run)
 	uint32_t nr = port_load(&region->nr, relaxed) - 1;
 
 	if ((port_or(&region->free, run, seq_cst) | run) == ALL)
-		region_retire(base, region, nr, 0);
+		region_retire(base, region, 0);
 	hint_back(nr, kind_of(port_load(&table[nr], relaxed)));
 }
 
@@ -386,7 +390,7 @@ static uint64_t with_free(struct region *region, uint64_t later)
 	unsigned int i;
 
 	for (i = 0; i < BLOCKS; i++, block <<= BLOCK_UNITS)
-		if (region->huge >> i & 1 && later & block)
+		if (port_load(&region->huge, relaxed) >> i & 1 && later & block)
 			later |= port_and(&region->free, ~block, acquire) & block;
 	return later;
 }
@@ -403,9 +407,9 @@ static unsigned int split(uintptr_t base, struct region *region, uint64_t later)
 
 	for (i = 0; i < BLOCKS; i++, block <<= BLOCK_UNITS) {
 		part = later & block;
-		if (!(region->huge >> i & 1) || !part || part == block)
+		if (!(port_load(&region->huge, relaxed) >> i & 1) || !part || part == block)
 			continue;
-		region->huge &= ~(1u << i);
+		port_and(&region->huge, ~(1u << i), relaxed);
 		madvise((void *)base, REGION, MADV_NOHUGEPAGE);
 		madvise((char *)base + (size_t)__builtin_ctzll(part) * UNIT, UNIT, MADV_FREE);
 		cost += BLOCK_UNITS;
@@ -426,7 +430,7 @@ static unsigned int give_back(uintptr_t base)
 	cost = (unsigned int)__builtin_popcountll(later);
 	nr_later -= cost;
 	later = with_free(region, later);
-	if (!region_retire(base, region, port_load(&region->nr, relaxed) - 1, later)) {
+	if (!region_retire(base, region, later)) {
 		cost += split(base, region, later);
 		drop_runs(base, later);
 		units_free(base, region, later);

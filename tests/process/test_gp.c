@@ -11,7 +11,7 @@
 #include <urcu/flavor.h>
 
 #include "bma.h"
-#include "ends_at.h"
+#include "nth.h"
 #include "util.h"
 
 static struct bma_gp *domain_of(const struct rcu_flavor_struct *flavor)

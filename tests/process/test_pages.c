@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "nth.h"
 #include "port.h"
 #include "util.h"
 
@@ -19,12 +20,27 @@
 #define MUCH ((size_t)1 << 30)
 
 /* What the library in here asks of the system. */
-static _Atomic unsigned int munmaps, madvises;
+static _Atomic unsigned int mmaps, munmaps, madvises;
 
+/* Where the next region shall be, if this is not NULL. */
+static void *aim;
+
+void *__wrap_mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
+void *__real_mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
 int __wrap_munmap(void *addr, size_t len);
 int __wrap_madvise(void *addr, size_t len, int advice);
 int __real_munmap(void *addr, size_t len);
 int __real_madvise(void *addr, size_t len, int advice);
+
+void *__wrap_mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+{
+	port_add(&mmaps, 1, relaxed);
+	if (len == REGION && aim) {
+		addr = aim;
+		aim = NULL;
+	}
+	return __real_mmap64(addr, len, prot, flags, fd, offset);
+}
 
 int __wrap_munmap(void *addr, size_t len)
 {
@@ -341,6 +357,134 @@ static void test_threads(void **state)
 		thread_join(w[i].thread);
 }
 
+/* --- a region that comes back at its address --------------------------------------------------- */
+
+/*
+ * Who frees the last unit of a region, and would unmap it, is stopped at an instruction between the two.
+ * Others unmap the region, enter one in the table at its address but at another place, and one at its
+ * place; and who frees the former is stopped, too.  Then both go on.
+ */
+static struct {
+	char *first; /* a region; all before it are full */
+	char *second; /* a unit of the next */
+	char *again, *other; /* units of regions that come in their places */
+	enum { NOT_FREE, FREE, UNMAPPED } was; /* the second region, as who freed it was stopped */
+	unsigned int nth; /* the instruction at which who frees @again is stopped */
+	_Atomic bool stopped, go, more;
+	pthread_t thread;
+} come;
+
+static char *region_of(char *p)
+{
+	return (char *)((uintptr_t)p & ~(REGION - 1));
+}
+
+/* All but the first unit of a region that was not there before. */
+static char *take_rest(void)
+{
+	char *p = port_pages_alloc(32 * UNIT, UNIT, 0);
+
+	must(p && port_pages_alloc(31 * UNIT, UNIT, 0) == p + 32 * UNIT);
+	return p;
+}
+
+static void free_second(void)
+{
+	port_pages_free(come.second, UNIT);
+}
+
+static void free_again(void)
+{
+	port_pages_free(come.again, UNIT);
+}
+
+static void stop(void)
+{
+	atomic_store(&come.stopped, true);
+	await(atomic_load(&come.go));
+}
+
+static void *free_again_stopped(void *arg)
+{
+	atomic_store(&come.more, thread_calls_at(free_again, come.nth, stop));
+	atomic_store(&come.stopped, true);
+	return arg;
+}
+
+static void bring_back(void)
+{
+	char *rest;
+
+	mmaps = munmaps = 0;
+	port_pages_free(port_pages_alloc(UNIT, UNIT, 0), UNIT);
+	come.was = mmaps ? UNMAPPED : munmaps ? FREE : NOT_FREE;
+	if (come.was != FREE)
+		return;
+	port_pages_free(come.first, REGION);
+	aim = region_of(come.second);
+	come.again = port_pages_alloc(UNIT, UNIT, 0);
+	must(region_of(come.again) == region_of(come.second));
+	rest = take_rest();
+	come.other = port_pages_alloc(UNIT, UNIT, 0);
+	must(come.other);
+	port_pages_free(rest, 63 * UNIT);
+	thread_start(&come.thread, free_again_stopped, NULL);
+	await(atomic_load(&come.stopped));
+}
+
+static void come_back(unsigned int nth)
+{
+	char *p;
+
+	come.first = port_pages_alloc(UNIT, UNIT, 0);
+	must(take_rest() == come.first + UNIT);
+	come.second = port_pages_alloc(UNIT, UNIT, 0);
+	must(region_of(come.second) != region_of(come.first));
+	come.stopped = come.go = false;
+	must(thread_calls_at(free_second, nth, bring_back));
+	if (come.was != FREE) {
+		port_pages_free(come.first, REGION);
+		return;
+	}
+	/* There is room, and it is found. */
+	mmaps = 0;
+	p = port_pages_alloc(UNIT, UNIT, 0);
+	must(p && !mmaps);
+	atomic_store(&come.go, true);
+	thread_join(come.thread);
+	port_pages_free(p, UNIT);
+	port_pages_free(come.other, UNIT);
+}
+
+static void come_back_everywhere(void *arg)
+{
+	unsigned int nth, first = 0;
+
+	(void)arg;
+	/* The region that stays. */
+	must(take_rest() && port_pages_alloc(UNIT, UNIT, 0));
+	come.nth = 1;
+	do
+		come_back(++first);
+	while (come.was != FREE);
+	/* Who is stopped before its unit is free might as well not have been called. */
+	for (come.nth = first; atomic_load(&come.more); come.nth++) {
+		nth = first;
+		do
+			come_back(nth++);
+		while (come.was == FREE);
+		must(nth >= first + 4);
+	}
+	must(come.nth >= first + 4);
+}
+
+static void test_come_back(void **state)
+{
+	(void)state;
+	need_single_steps();
+	assert_true(in_child(come_back_everywhere, NULL));
+}
+
 /* --- no memory --------------------------------------------------------------------------------- */
 
 static const char no_limit[] = "what runs us has mappings of its own, or no RLIMIT_AS";
@@ -568,6 +712,7 @@ int main(void)
 		CASE(test_starve_no_reader, "test_starve_no_reader(bp)", NULL, NULL, BP),
 		CASE(test_starve_no_reader, "test_starve_no_reader(own)", NULL, NULL, OWN),
 		cmocka_unit_test(test_starve_new_readers),
+		cmocka_unit_test(test_come_back),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_reuse),
 		cmocka_unit_test(test_apart),

@@ -14,7 +14,7 @@
 
 #include "port.h"
 #include "private.h"
-#include "ends_at.h"
+#include "nth.h"
 #include "util.h"
 
 static _Atomic unsigned int rounds, asked_again, concurrent;
