@@ -44,7 +44,7 @@ def compiled(path, directory, includes):
     """The object of @path, made with @includes before the tree's own."""
     obj = f'{directory}/{path.replace("/", "_")}.o'
     must(os.environ.get('CC', 'gcc'), *FLAGS, *[f'-I{i}' for i in includes], '-Iinclude', '-Icore',
-         '-Ihome/model', '-Itests/model', '-c', path, '-o', obj)
+         '-Ihome', '-Ihome/model', '-Itests/model', '-c', path, '-o', obj)
     return obj
 
 
@@ -131,8 +131,8 @@ def build_twin(twin, objects):
     needed = sources() + [program]
     if twin.file in needed:
         mine = {twin.file: compiled(path, directory, [os.path.dirname(twin.file)])}
-    else:       # a header: everything sees it
-        mine = {p: compiled(p, directory, [f'{directory}/include']) for p in needed}
+    else:       # something that is included: everything sees it
+        mine = {p: compiled(p, directory, [f'{directory}/include', f'{directory}/home']) for p in needed}
     link([mine.get(p, objects[p]) for p in needed], f'{directory}/{twin.program}')
     return f'{directory}/{twin.program}'
 

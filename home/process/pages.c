@@ -28,14 +28,17 @@
  * region.  A word is 0 where there is no region.
  *
  * Ordering: a unit is dropped before its bit is set (release) and used after it is cleared
- * (acquire); a region's word is set (release) after its table entry.
+ * (acquire); a region's word is set (release) after its table entry.  What is written of a region before
+ * munmap() is before all that is written of the next one there: the system maps an address again under
+ * the lock under which it was unmapped.
  *
  * Progress: lock-free.  Contexts: any; mmap, munmap and madvise are system calls, and keep errno
  * here.
  *
- * Held by: tests/process/test_pages.c, tests/process/test_huge.c.
+ * Held by: tests/process/test_pages.c, tests/process/test_huge.c, tests/model/test_pages.c.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <sys/mman.h>
 
 #include "port.h"
@@ -44,7 +47,8 @@
 #define UNITS 64u
 #define REGION (UNIT * UNITS)
 #define REGION_MAX_RUN (UNITS / 2)
-#define NR_REGIONS (1u << 18)
+/* Of 1 TiB, or of all addresses. */
+#define NR_REGIONS (1u << ((PORT_ADDR_BITS < 40 ? PORT_ADDR_BITS : 40) - PORT_UNIT_SHIFT - 6))
 #define ALL (~0ull)
 /* So many are given back at a time: a fork may wait for it, and a page takes a quarter of a microsecond. */
 #define PART_UNITS 128u
@@ -58,22 +62,22 @@
 
 enum kind { SMALL, HUGE, NR_KINDS };
 
-#define LEAF_SPAN ((uintptr_t)1 << 32)
+#define LEAF_SPAN ((uintptr_t)1 << PORT_LEAF_BITS)
 #define LEAF_ENTRIES (LEAF_SPAN / REGION)
 
 struct region {
-	_Atomic uint64_t free;
-	_Atomic uint32_t nr; /* its place in the table + 1; 0: there is no region here */
-	_Atomic uint32_t huge; /* reclaimer: blocks that may be huge pages, a bit each */
+	PORT_ATOMIC(uint64_t) free;
+	PORT_ATOMIC(uint32_t) nr; /* its place in the table + 1; 0: there is no region here */
+	PORT_ATOMIC(uint32_t) huge; /* reclaimer: blocks that may be huge pages, a bit each */
 	uint64_t later; /* reclaimer: units that it is about to give back */
 };
 
-typedef _Atomic(struct region *) leaf_t;
+typedef PORT_ATOMIC(struct region *) leaf_t;
 
 static leaf_t leaves[((uintptr_t)1 << PORT_ADDR_BITS) / LEAF_SPAN];
-static _Atomic uintptr_t table[NR_REGIONS]; /* base address | kind; 0: vacant */
-static _Atomic uint32_t table_end; /* all from here on are vacant */
-static _Atomic uint32_t table_hint[NR_KINDS]; /* all of the kind below are full */
+static PORT_ATOMIC(uintptr_t) table[NR_REGIONS]; /* base address | kind; 0: vacant */
+static PORT_ATOMIC(uint32_t) table_end; /* all from here on are vacant */
+static PORT_ATOMIC(uint32_t) table_hint[NR_KINDS]; /* all of the kind below are full */
 static uint32_t later_at; /* reclaimer: no region before this place has marks */
 static uint32_t nr_later; /* reclaimer: units that are marked */
 
