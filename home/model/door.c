@@ -327,7 +327,7 @@ static void drive(void)
 
 void model_drive(unsigned int n)
 {
-	self()->daemon = true;
+	model_daemon();
 	while (n--) {
 		model_wait("until a grace period is wanted", is_wanted, &driven);
 		drive();
@@ -405,7 +405,7 @@ static bool is_due(void *arg)
 
 void model_reclaimer(unsigned int rounds)
 {
-	self()->daemon = true;
+	model_daemon();
 	reclaimer.exists = true;
 	for (;;) {
 		model_wait("until it is woken", is_due, &rounds);

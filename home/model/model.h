@@ -68,6 +68,12 @@ void model_wait(const char *what, bool (*ready)(void *arg), void *arg);
 /* The calling thread, from 0 on; -1 in setup and finish. */
 int model_self(void);
 
+/* The calling thread may sleep when the others have come to their ends. */
+void model_daemon(void);
+
+/* The calling thread ends; for a handler, after which nothing comes. */
+void model_end(void);
+
 /*
  * The reclaimer, as a thread of the scenario: it sleeps until woken, and runs rounds as long as core says
  * so, at most @rounds and what port_reclaim_round() asks for.

@@ -169,14 +169,24 @@ void model_fail(const char *what)
 		leave();
 }
 
+void model_daemon(void)
+{
+	self()->daemon = true;
+}
+
+void model_end(void)
+{
+	self()->done = true;
+	leave();
+}
+
 static void begin(void)
 {
 	static const struct model_site site = { "thread", "begins" };
 
 	point(&site);
 	self()->fn();
-	self()->done = true;
-	leave();
+	model_end();
 }
 
 void thread_start(unsigned int nr, void (*fn)(void), void (*handler)(void))

@@ -12,9 +12,8 @@
  * Owners: a domain's grace periods are begun and ended under `running`, by its thread or, where no
  * thread could be created, by a caller that waits.
  *
- * Ordering: bma_gp_begin() and bma_gp_end() have the barriers.  WAKE, as in reclaimer.c: who wants
- * something writes `wanted` (or `hurry`), then looks at `state`; the thread writes `state`, then
- * looks at those.  All seq_cst, so one of them sees the other.
+ * Ordering: bma_gp_begin() and bma_gp_end() have the barriers.  WAKE (thread.c): the thread is asleep until
+ * `wanted` is written, and dozes until `hurry` is.
  *
  * Pacing: a grace period that nobody hurries begins COALESCE_MS after it was asked for, so that
  * what is freed slowly shares them; after a dear one REST times the CPU time that it took the thread,
@@ -41,13 +40,11 @@
 #define NR_DOMAINS 16
 #define FORK_TRIES 2000
 
-enum { RUNNING, COALESCING, ASLEEP };
-
 struct domain {
 	struct bma_gp gp; /* first: a struct bma_gp that is driven is one of these */
 	const struct rcu_flavor_struct *flavor;
-	_Atomic uint32_t ended; /* futex: low bits of completed */
-	_Atomic uint32_t state; /* futex of the thread */
+	home_futex_t ended; /* low bits of completed */
+	struct home_sleeper sleeper; /* the thread */
 	_Atomic bool has_thread;
 	struct home_lock running;
 	bool held; /* over a fork, running is */
@@ -85,16 +82,14 @@ static void run(struct domain *d)
 	home_unlock(&d->running);
 }
 
-/* Not for longer than @ms, if that is not 0. */
-static void sleep_as(struct domain *d, uint32_t how, unsigned int ms)
+static bool is_wanted(void *domain)
 {
-	bool go;
+	return bma_gp_wanted(&((struct domain *)domain)->gp);
+}
 
-	port_store(&d->state, how, seq_cst); /* WAKE */
-	go = how == ASLEEP ? bma_gp_wanted(&d->gp) : port_load(&d->gp.hurry, seq_cst);
-	if (!go)
-		home_futex_wait(&d->state, how, ms);
-	port_store(&d->state, RUNNING, relaxed);
+static bool is_hurried(void *domain)
+{
+	return port_load(&((struct domain *)domain)->gp.hurry, seq_cst);
 }
 
 /* CPU time of the calling thread so far. */
@@ -124,8 +119,8 @@ static void *driver(void *arg)
 
 	for (;;) {
 		while (!bma_gp_wanted(&d->gp))
-			sleep_as(d, ASLEEP, 0);
-		sleep_as(d, COALESCING, ms);
+			home_sleep(&d->sleeper, HOME_ASLEEP, 0, is_wanted, d);
+		home_sleep(&d->sleeper, HOME_DOZING, ms, is_hurried, d);
 		before = cpu_ns();
 		run(d);
 		ms = coalesce_ms(cpu_ns() - before);
@@ -136,11 +131,7 @@ static void *driver(void *arg)
 
 void port_gp_kick(struct bma_gp *gp, bool hurry)
 {
-	struct domain *d = domain_of(gp);
-	uint32_t state = port_load(&d->state, seq_cst);
-
-	if (state == ASLEEP || (state == COALESCING && hurry))
-		home_futex_set_and_wake(&d->state, RUNNING);
+	home_wake(&domain_of(gp)->sleeper, hurry);
 }
 
 static void start(struct domain *d)
@@ -244,7 +235,7 @@ void home_flavors_forked(void)
 	for (i = 0; i < n; i++) {
 		home_lock_forked(&domains[i].running, domains[i].held);
 		port_store(&domains[i].has_thread, false, relaxed);
-		port_store(&domains[i].state, RUNNING, relaxed);
+		port_store(&domains[i].sleeper.how, HOME_AWAKE, relaxed);
 	}
 }
 

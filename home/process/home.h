@@ -7,6 +7,7 @@
  *	flavors.c	grace periods of liburcu's flavours, each driven by a thread
  *	readers.c	what core's own readers need
  *	reclaimer.c	the reclaimer's thread
+ *	thread.c	threads of ours: how they sleep and are woken
  *	lock.c		locks of calls that may block
  *	life.c		fork() and dlclose()
  *	stall.c		readers that hold up a grace period

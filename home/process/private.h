@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "port.h"
+
 /* lock.c: while it is held the thread takes no signal and is not cancelled; it may be taken again */
 struct home_lock {
 	pthread_mutex_t mutex;
@@ -51,18 +53,39 @@ void home_say(struct home_text *t); /* on a line of its own */
 /* slots.c */
 unsigned int home_possible_cpus(const char *path);
 
-/* Sleep while *word is @value, at most @ms (0: for ever); wake all who do. */
-void home_futex_wait(_Atomic uint32_t *word, uint32_t value, unsigned int ms);
-void home_futex_wake(_Atomic uint32_t *word);
-/* *word becomes @value, and all who sleep on it wake; no thread can end between the two. */
-void home_futex_set_and_wake(_Atomic uint32_t *word, uint32_t value);
+/* thread.c: a detached thread with all signals masked; false if there is none to be had now */
+bool home_thread_start(const char *name, void *(*fn)(void *), void *arg);
 void home_sleep_us(unsigned int us);
+
+/* Sleep while *word is @value, at most @ms (0: for ever); wake all who do. */
+typedef PORT_ATOMIC(uint32_t) home_futex_t;
+void home_futex_wait(home_futex_t *word, uint32_t value, unsigned int ms);
+void home_futex_wake(home_futex_t *word);
+
+/* What one thread sleeps on until there is work for it. */
+struct home_sleeper {
+	home_futex_t how;
+};
+enum { HOME_AWAKE, HOME_DOZING, HOME_ASLEEP };
+
+/* Sleep as @how, at most @ms (0: for ever), unless it is @wanted(@arg), which reads seq_cst. */
+void home_sleep(struct home_sleeper *s, uint32_t how, unsigned int ms, bool (*wanted)(void *arg),
+		void *arg);
+void home_set_awake_and_wake(struct home_sleeper *s);
+
+/* The caller's work is written seq_cst, or before a full barrier.  Who dozes wakes only if there is a @hurry. */
+static inline void home_wake(struct home_sleeper *s, bool hurry)
+{
+	uint32_t how = port_load(&s->how, seq_cst); /* WAKE */
+
+	if (how == HOME_ASLEEP || (how == HOME_DOZING && hurry))
+		home_set_awake_and_wake(s);
+}
 
 /* stall.c: under the reclaimer's lock */
 void home_stall_check(void);
 
-/* reclaimer.c: a detached thread with all signals masked; false if there is none to be had now */
-bool home_thread_start(const char *name, void *(*fn)(void *), void *arg);
+/* reclaimer.c */
 void home_reclaimer_start(void);
 /* Around a fork: have its locks; and begin anew in the child. */
 void home_reclaimer_hold(void);

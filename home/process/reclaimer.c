@@ -7,17 +7,13 @@
  * magazine, makes an allocator or destroys one.  Where no thread can be created, a round is run by
  * whatever call may block, and the thread is tried for again then.
  *
- * Who sleeps and who wakes: `state` is ASLEEP or TICKING only while the thread waits on it.  Waker:
- * makes its work visible, then reads state.  Sleeper: writes state, then looks at `woken` again, or,
- * before a tick, at `round_wanted`, as there is always work then, and somebody may wait for the round.
- * Both seq_cst (a Dekker pair, WAKE): one of them sees the other.  A waker may end between any two
- * instructions, so it claims nothing: it changes state and wakes in one system call.
+ * It dozes between two rounds that are a tick apart, and is asleep when there is nothing to look after (WAKE,
+ * thread.c).  Asleep it wakes for `woken`.  Before a tick there is always work, so there it wakes
+ * only for `round_wanted`: somebody waits for the round.
  *
- * Held by: tests/process/test_reclaimer.c, tests/model/wake.pml.
+ * Held by: tests/process/test_reclaimer.c, tests/model/test_wake.c.
  */
 #define _GNU_SOURCE
-#include <signal.h>
-
 #include "port.h"
 #include "private.h"
 
@@ -25,33 +21,14 @@
 /* How long others have to take the lock between two rounds that follow each other. */
 #define TURN_US 50
 
-enum { RUNNING, TICKING, ASLEEP };
-
 /* Held while a round runs. */
 static struct home_lock role = HOME_LOCK_INIT;
 static struct home_lock starting = HOME_LOCK_INIT;
 static HOME_THREAD_LOCAL bool is_reclaimer;
-static _Atomic bool started;
-static _Atomic uint32_t state;
-static _Atomic bool woken, round_wanted;
-static _Atomic uint32_t begun, ended; /* rounds; ended is a futex */
-
-bool home_thread_start(const char *name, void *(*fn)(void *), void *arg)
-{
-	sigset_t all, before;
-	pthread_t thread;
-	int err;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&thread, NULL, fn, arg);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (err)
-		return false;
-	pthread_setname_np(thread, name);
-	pthread_detach(thread);
-	return true;
-}
+static PORT_ATOMIC(bool) started;
+static struct home_sleeper sleeper;
+static PORT_ATOMIC(bool) woken, round_wanted;
+static home_futex_t begun, ended; /* rounds; who waits for one sleeps on ended */
 
 static unsigned int round_locked(void)
 {
@@ -76,14 +53,9 @@ static unsigned int round_run(void)
 	return again;
 }
 
-/* Sleep as @how, unless somebody has woken us since the last time. */
-static void sleep_as(uint32_t how)
+static bool is_set(void *flag)
 {
-	port_store(&state, how, seq_cst); /* WAKE */
-	if (!port_load(how == TICKING ? &round_wanted : &woken, seq_cst))
-		home_futex_wait(&state, how, how == TICKING ? TICK_MS : 0);
-	port_store(&state, RUNNING, relaxed);
-	port_store(&woken, false, seq_cst);
+	return port_load((PORT_ATOMIC(bool) *)flag, seq_cst);
 }
 
 static void *reclaimer(void *arg)
@@ -96,8 +68,11 @@ static void *reclaimer(void *arg)
 		again = round_run();
 		if (again & BMA_AT_ONCE)
 			home_sleep_us(TURN_US);
+		else if (again)
+			home_sleep(&sleeper, HOME_DOZING, TICK_MS, is_set, &round_wanted);
 		else
-			sleep_as(again ? TICKING : ASLEEP);
+			home_sleep(&sleeper, HOME_ASLEEP, 0, is_set, &woken);
+		port_store(&woken, false, seq_cst);
 	}
 	return NULL;
 }
@@ -114,20 +89,14 @@ void home_reclaimer_start(void)
 	home_unlock(&starting);
 }
 
-static void wake_from(uint32_t how)
-{
-	if (port_load(&state, seq_cst) == how)
-		home_futex_set_and_wake(&state, RUNNING);
-}
-
 void port_reclaim_wake(void)
 {
 	/* The caller's work, which may be a plain store, before the look: WAKE. */
-	atomic_thread_fence(memory_order_seq_cst);
-	/* A thread that ticks comes by itself. */
+	port_barrier_full();
 	if (!port_load(&woken, relaxed))
 		port_store(&woken, true, seq_cst);
-	wake_from(ASLEEP);
+	/* Who dozes comes by itself. */
+	home_wake(&sleeper, false);
 }
 
 void port_reclaim_round(void)
@@ -141,8 +110,7 @@ void port_reclaim_round(void)
 	}
 	port_store(&round_wanted, true, seq_cst);
 	port_store(&woken, true, seq_cst);
-	wake_from(ASLEEP);
-	wake_from(TICKING);
+	home_wake(&sleeper, true);
 	while ((int32_t)((now = port_load(&ended, seq_cst)) - after) <= 0)
 		home_futex_wait(&ended, now, TICK_MS);
 }
@@ -173,7 +141,7 @@ void home_reclaimer_forked(void)
 	home_lock_forked(&role, true);
 	home_lock_forked(&starting, true);
 	port_store(&started, is_reclaimer, relaxed);
-	port_store(&state, RUNNING, relaxed);
+	port_store(&sleeper.how, HOME_AWAKE, relaxed);
 }
 
 void port_reclaim_lock(void)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * report.c - messages to the user, and the few system calls that several files need
+ * report.c - messages to the user, and files of the system's to read
  *
  * A report may come from a signal handler: it is put together here and written in one write(2), so
  * that reports of several threads do not mix.  System calls are made directly, as libc's functions
@@ -10,11 +10,8 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "port.h"
@@ -88,43 +85,4 @@ ssize_t home_read_file(const char *path, char *buf, size_t size)
 	}
 	errno = saved;
 	return len;
-}
-
-void home_futex_wait(_Atomic uint32_t *word, uint32_t value, unsigned int ms)
-{
-	struct timespec timeout = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
-	int saved = errno;
-
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, ms ? &timeout : NULL);
-	errno = saved;
-}
-
-void home_sleep_us(unsigned int us)
-{
-	struct timespec time = { .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000L };
-	int saved = errno;
-
-	syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &time, NULL);
-	errno = saved;
-}
-
-void home_futex_wake(_Atomic uint32_t *word)
-{
-	int saved = errno;
-
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX);
-	errno = saved;
-}
-
-/*
- * In one system call: a thread that ended between the two would leave the sleeper asleep, and everybody else
- * in the belief that it has been woken.
- */
-void home_futex_set_and_wake(_Atomic uint32_t *word, uint32_t value)
-{
-	uint32_t set = FUTEX_OP(FUTEX_OP_SET, value, FUTEX_OP_CMP_NE, value);
-	int saved = errno;
-
-	syscall(SYS_futex, word, FUTEX_WAKE_OP_PRIVATE, INT_MAX, (void *)0, word, set);
-	errno = saved;
 }
