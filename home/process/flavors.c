@@ -285,6 +285,8 @@ void port_gp_wait_end(struct bma_gp *gp, bool online)
 
 /* Our own readers wake nobody: who waits for them polls. */
 #define POLL_US 200
+/* A fork, in a handler on top of who waits, leaves it without the thread: it looks again whether there is one. */
+#define LOOK_MS 25
 
 void port_gp_sleep(struct bma_gp *gp, uint64_t completed)
 {
@@ -293,7 +295,7 @@ void port_gp_sleep(struct bma_gp *gp, uint64_t completed)
 	if (!gp->driven)
 		home_sleep_us(POLL_US);
 	else if (port_load(&d->has_thread, acquire))
-		home_futex_wait(&d->ended, (uint32_t)completed, 0);
+		home_futex_wait(&d->ended, (uint32_t)completed, LOOK_MS);
 	else
 		run(d);
 }

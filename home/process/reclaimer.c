@@ -99,20 +99,22 @@ void port_reclaim_wake(void)
 	home_wake(&sleeper, false);
 }
 
+/* Asked for again after a while: a fork, in a handler here, may have left us without who was asked. */
 void port_reclaim_round(void)
 {
 	uint32_t after = port_load(&begun, seq_cst), now;
 
-	home_reclaimer_start();
-	if (!port_load(&started, acquire)) {
-		round_run();
-		return;
-	}
-	port_store(&round_wanted, true, seq_cst);
-	port_store(&woken, true, seq_cst);
-	home_wake(&sleeper, true);
-	while ((int32_t)((now = port_load(&ended, seq_cst)) - after) <= 0)
+	while ((int32_t)((now = port_load(&ended, seq_cst)) - after) <= 0) {
+		home_reclaimer_start();
+		if (!port_load(&started, acquire)) {
+			round_run();
+			continue;
+		}
+		port_store(&round_wanted, true, seq_cst);
+		port_store(&woken, true, seq_cst);
+		home_wake(&sleeper, true);
 		home_futex_wait(&ended, now, TICK_MS);
+	}
 }
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;

@@ -399,6 +399,8 @@ static void storm_step(struct node **own, uint64_t *random)
 	if (rnd(random) % 64 == 0)
 		bpf_rcu_synchronize();
 	if (rnd(random) % 64 == 0)
+		bpf_rcu_barrier();
+	if (rnd(random) % 64 == 0)
 		must(stats_of(&shared).allocators <= 1);
 	if (rnd(random) % 64)
 		return;
@@ -466,11 +468,15 @@ static void *storm(void *arg)
 	return NULL;
 }
 
+/* Of the grace periods that the barrier waits for, one is driven by a thread, which no child has. */
 static void test_fork_in_handler(void **state)
 {
+	struct bpf_mem_alloc driven;
 	pthread_t thread;
 
 	(void)state;
+	must(!bpf_mem_alloc_init_flavor(&driven, 64, false, flavors[MEMB].ops));
+	bpf_mem_alloc_destroy(&driven);
 	fflush(NULL);
 	thread_start(&thread, storm, NULL);
 	thread_join(thread);
