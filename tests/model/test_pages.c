@@ -2,8 +2,8 @@
 /*
  * The process home's pages.c, byte for byte, on a system of a few frames, each of a region's size.
  *
- * No frame has memory: pages.c touches none of what it hands out.  The system knows what is mapped, who
- * has each unit, and whether it was written to since it was last dropped.  So each scenario checks, without
+ * No frame has memory: pages.c touches none of what it hands out.  The system knows what is mapped, whether
+ * somebody has each unit, and whether it was written to since it was last dropped.  So each scenario checks, without
  * a word, that
  *   - a unit that is handed out is mapped, is nobody else's, and is zero;
  *   - nothing is unmapped or dropped that somebody has, or that is not mapped;
@@ -47,13 +47,12 @@ void port_pages_drop(void *pages, size_t bytes);
 static struct {
 	unsigned int frames; /* that there are */
 	bool mapped[FRAMES];
-	uint8_t owner[NR_UNITS]; /* 0: nobody */
+	bool taken[NR_UNITS]; /* somebody has it */
 	bool written[NR_UNITS];
 	struct {
 		bool mapped;
 		struct region region[LEAF_ENTRIES];
 	} leaf[NR_LEAVES];
-	unsigned int maps;
 } sys = { .frames = FRAMES };
 
 /* --- the system: its lock orders those who unmap and map, as barriers do ----------------------------- */
@@ -97,7 +96,6 @@ static void *system_mmap(void *addr, size_t bytes, int prot, int flags, int fd, 
 		if (sys.mapped[i])
 			continue;
 		sys.mapped[i] = true;
-		sys.maps++;
 		return (void *)(FIRST_FRAME + i * REGION);
 	}
 	return MAP_FAILED;
@@ -110,7 +108,7 @@ static void check_may_go(void *p, size_t bytes)
 
 	for (unit = unit_of(p); unit < unit_of((char *)p + bytes); unit++) {
 		MODEL_CHECK(sys.mapped[unit / UNITS] && "what is not mapped goes");
-		MODEL_CHECK(!sys.owner[unit] && "what somebody has goes");
+		MODEL_CHECK(!sys.taken[unit] && "what somebody has goes");
 	}
 }
 
@@ -155,9 +153,9 @@ static char *take(unsigned int n, size_t beside)
 
 	for (i = 0; p && i < n; i++) {
 		MODEL_CHECK(sys.mapped[(unit + i) / UNITS] && "a unit that is not mapped");
-		MODEL_CHECK(!sys.owner[unit + i] && "a unit has two owners");
+		MODEL_CHECK(!sys.taken[unit + i] && "a unit has two owners");
 		MODEL_CHECK(!sys.written[unit + i] && "a unit is not zero");
-		sys.owner[unit + i] = (uint8_t)(model_self() + 2);
+		sys.taken[unit + i] = true;
 		sys.written[unit + i] = true;
 	}
 	if (p)
@@ -170,8 +168,8 @@ static void give_up(const char *p, unsigned int n)
 	unsigned int i;
 
 	for (i = 0; i < n; i++) {
-		MODEL_CHECK(sys.owner[unit_of(p) + i] && "a unit is freed twice");
-		sys.owner[unit_of(p) + i] = 0;
+		MODEL_CHECK(sys.taken[unit_of(p) + i] && "a unit is freed twice");
+		sys.taken[unit_of(p) + i] = false;
 	}
 }
 
@@ -188,11 +186,11 @@ static void give_later(char *p, unsigned int n)
 }
 
 /* A region that was not there before, with all of it taken. */
-static char *take_region(size_t beside)
+static char *take_region(void)
 {
-	char *p = take(32, beside);
+	char *p = take(32, 0);
 
-	MODEL_CHECK(take(32, beside) == p + 32 * UNIT);
+	MODEL_CHECK(take(32, 0) == p + 32 * UNIT);
 	return p;
 }
 
@@ -240,7 +238,7 @@ static void finish(void)
 
 	check_table();
 	for (unit = 0; unit < NR_UNITS; unit += n) {
-		for (n = 0; n < 32 && unit % UNITS + n < UNITS && sys.owner[unit + n]; n++)
+		for (n = 0; n < 32 && unit % UNITS + n < UNITS && sys.taken[unit + n]; n++)
 			;
 		if (n)
 			give((char *)(FIRST_FRAME + unit * UNIT), n);
@@ -254,22 +252,32 @@ static void finish(void)
 
 static void setup_full(void)
 {
-	scene.kept = take_region(0);
+	scene.kept = take_region();
 }
 
 /* The next ones have a new leaf. */
 static void setup_two(void)
 {
 	setup_full();
-	take_region(0);
+	take_region();
+}
+
+static void take_give_beside(size_t beside)
+{
+	char *p = take(1, beside);
+
+	MODEL_CHECK(p);
+	give(p, 1);
 }
 
 static void take_give(void)
 {
-	char *p = take(1, 0);
+	take_give_beside(0);
+}
 
-	MODEL_CHECK(p);
-	give(p, 1);
+static void take_give_huge(void)
+{
+	take_give_beside(MUCH);
 }
 
 static void take_one(void)
@@ -282,12 +290,16 @@ static void give_kept(void)
 	give(scene.kept, 1);
 }
 
+/* What was had, if it was. */
+static void give_if_had(char *p, unsigned int n)
+{
+	if (p)
+		give(p, n);
+}
+
 static void take_huge(void)
 {
-	char *p = take(32, MUCH);
-
-	if (p)
-		give(p, 32);
+	give_if_had(take(32, MUCH), 32);
 }
 
 /* --- a region that comes back at its address, and at another place ------------------------------- */
@@ -295,7 +307,7 @@ static void take_huge(void)
 static void setup_come_back(void)
 {
 	setup_full();
-	scene.more = take_region(0);
+	scene.more = take_region();
 	scene.second = take(1, 0);
 }
 
@@ -324,12 +336,13 @@ static void bring_back(void)
 
 static bool is_ready(void *arg)
 {
-	return scene.ready || !arg;
+	(void)arg;
+	return scene.ready;
 }
 
 static void give_again(void)
 {
-	model_wait("until it is back", is_ready, &scene);
+	model_wait("until it is back", is_ready, NULL);
 	give(scene.again, 1);
 }
 
@@ -367,18 +380,13 @@ static void try_two(void)
 {
 	char *p = take(1, 0), *q = take(1, MUCH);
 
-	if (p)
-		give(p, 1);
-	if (q)
-		give(q, 1);
+	give_if_had(p, 1);
+	give_if_had(q, 1);
 }
 
 static void try_alone(void)
 {
-	char *p = take(33, 0);
-
-	if (p)
-		give(p, 33);
+	give_if_had(take(33, 0), 33);
 }
 
 /* --- what goes later ------------------------------------------------------------------------------- */
@@ -415,14 +423,6 @@ static void both_later(void)
 	give_later(scene.second, 1);
 	give_later(scene.more, 32);
 	reclaim();
-}
-
-static void take_give_huge(void)
-{
-	char *p = take(1, MUCH);
-
-	MODEL_CHECK(p);
-	give(p, 1);
 }
 
 static const struct model_scenario scenarios[] = {
