@@ -285,8 +285,6 @@ void port_gp_wait_end(struct bma_gp *gp, bool online)
 
 /* Our own readers wake nobody: who waits for them polls. */
 #define POLL_US 200
-/* A fork, in a handler on top of who waits, leaves it without the thread: it looks again whether there is one. */
-#define LOOK_MS 25
 
 void port_gp_sleep(struct bma_gp *gp, uint64_t completed)
 {
@@ -295,7 +293,7 @@ void port_gp_sleep(struct bma_gp *gp, uint64_t completed)
 	if (!gp->driven)
 		home_sleep_us(POLL_US);
 	else if (port_load(&d->has_thread, acquire))
-		home_futex_wait(&d->ended, (uint32_t)completed, LOOK_MS);
+		home_futex_wait(&d->ended, (uint32_t)completed, HOME_TICK_MS);
 	else
 		run(d);
 }

@@ -62,6 +62,12 @@ typedef PORT_ATOMIC(uint32_t) home_futex_t;
 void home_futex_wait(home_futex_t *word, uint32_t value, unsigned int ms);
 void home_futex_wake(home_futex_t *word);
 
+/*
+ * A round of the reclaimer comes each tick while there is work.  Who waits for a thread of ours looks again as
+ * often: a fork, in a handler on top of it, may have left it without that thread.
+ */
+#define HOME_TICK_MS 25
+
 /* What one thread sleeps on until there is work for it. */
 struct home_sleeper {
 	home_futex_t how;

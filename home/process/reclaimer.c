@@ -3,7 +3,7 @@
  * reclaimer.c - the thread that runs core's rounds
  *
  * One thread for the process, started with the first allocator, all signals masked.  While there is
- * something to look after it runs a round each TICK_MS, else it sleeps until somebody loads a
+ * something to look after it runs a round each HOME_TICK_MS, else it sleeps until somebody loads a
  * magazine, makes an allocator or destroys one.  Where no thread can be created, a round is run by
  * whatever call may block, and the thread is tried for again then.
  *
@@ -17,7 +17,6 @@
 #include "port.h"
 #include "private.h"
 
-#define TICK_MS 25
 /* How long others have to take the lock between two rounds that follow each other. */
 #define TURN_US 50
 
@@ -69,7 +68,7 @@ static void *reclaimer(void *arg)
 		if (again & BMA_AT_ONCE)
 			home_sleep_us(TURN_US);
 		else if (again)
-			home_sleep(&sleeper, HOME_DOZING, TICK_MS, is_set, &round_wanted);
+			home_sleep(&sleeper, HOME_DOZING, HOME_TICK_MS, is_set, &round_wanted);
 		else
 			home_sleep(&sleeper, HOME_ASLEEP, 0, is_set, &woken);
 		port_store(&woken, false, seq_cst);
@@ -99,7 +98,6 @@ void port_reclaim_wake(void)
 	home_wake(&sleeper, false);
 }
 
-/* Asked for again after a while: a fork, in a handler here, may have left us without who was asked. */
 void port_reclaim_round(void)
 {
 	uint32_t after = port_load(&begun, seq_cst), now;
@@ -113,7 +111,7 @@ void port_reclaim_round(void)
 		port_store(&round_wanted, true, seq_cst);
 		port_store(&woken, true, seq_cst);
 		home_wake(&sleeper, true);
-		home_futex_wait(&ended, now, TICK_MS);
+		home_futex_wait(&ended, now, HOME_TICK_MS);
 	}
 }
 
